@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Generation 1 VMs on this machine's KVM; TAP on standard output.
+
+    generation1.py BULKHEAD PAYLOADS
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+
+from harness import BULKHEAD, PATIENCE, expect, expect_failure, main, need_kvm, test, wait_for
+
+FIRMWARE_SIZE = 256 << 10
+# Counts starts in a byte of CMOS memory, resets in another way each time, and ends.
+STARTS = bytes([
+    0xb0, 0x50,              # mov al, 0x50: the byte
+    0xe6, 0x70,              # out 0x70, al
+    0xe4, 0x71,              # in al, 0x71
+    0xfe, 0xc0,              # inc al
+    0xe6, 0x71,              # out 0x71, al
+    0x3c, 0x01, 0x75, 0x05,  # the first time:
+    0xb0, 0x01, 0xe6, 0x92,  # system control port A
+    0xf4,                    # hlt
+    0x3c, 0x02, 0x75, 0x07,  # the second:
+    0xba, 0xf9, 0x0c,        # the PIIX4's reset control
+    0xb0, 0x06, 0xee, 0xf4,
+    0x3c, 0x03, 0x75, 0x05,  # the third:
+    0xb0, 0xfe, 0xe6, 0x64,  # the keyboard controller
+    0xf4,
+    0xe6, 0xf4,              # the fourth: debug exit, with the number of starts
+    0xf4,
+])
+
+
+def firmware(place, code):
+    """An image that runs code at F000:0100."""
+    image = bytearray(b"\xff" * FIRMWARE_SIZE)
+    image[-0xff00:-0xff00 + len(code)] = code
+    image[-16:-11] = bytes([0xea, 0x00, 0x01, 0x00, 0xf0])  # jmp F000:0100
+    return place.file("firmware", bytes(image))
+
+
+@contextlib.contextmanager
+def run_pc(place, *options):
+    """A Generation 1 VM that runs until the block ends."""
+    need_kvm()
+    process = subprocess.Popen(
+        [BULKHEAD, "run", "--generation", "1", "--name", "pc", "--memory", "64M",
+         "--console", "none", *options],
+        env=place.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=PATIENCE)
+        expect(process.returncode == 143, f"exit {process.returncode}: {said}")
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+
+
+def text_of(path):
+    if not os.path.exists(path):
+        return ""
+    with open(path, encoding="latin-1") as file:
+        return file.read()
+
+
+@test
+def seabios_comes_up(place):
+    log = os.path.join(place.path, "log")
+    with run_pc(place, "--firmware-log", log):
+        wait_for(lambda: "No bootable device" in text_of(log), "SeaBIOS's last word")
+        said = text_of(log)
+        shown = place.does("screenshot", "pc", "--text")
+        expect("SeaBIOS (version" in shown and "No bootable device" in shown, shown)
+        picture = place.reply("screenshot", "pc", os.path.join(place.path, "screen.png"))
+        expect((picture["width"], picture["height"]) == (720, 400), picture)
+        for words in ("SeaBIOS (version", "Found QEMU fw_cfg", "fw_cfg DMA interface supported",
+                      "qemu/e820: addr 0x0000000000000000 len 0x0000000004000000 [RAM]",
+                      "PIIX3/PIIX4 init: elcr=00 0c", "Using pmtimer, ioport 0x608",
+                      "Found 1 cpu(s)", "Copying SMBIOS", "(via xsdt)"):
+            expect(words in said, f"{words}: {said}")
+        place.does("button", "pc")
+        place.does("pause", "pc")
+        tree = place.reply("inspect", "pc")
+        said = text_of(log)
+        place.does("resume", "pc")
+        expect(tree["sandbox"]["seccomp"] == "yes", tree["sandbox"])
+        expect("host_bridge" in tree["devices"] and "ged" not in tree["devices"], tree["devices"])
+        # PWRBTN_STS, which no guest has cleared.
+        button = bytes.fromhex(tree["devices"]["piix4_pm"]["registers"].removeprefix("0x"))[1]
+        expect(button & 1, tree["devices"]["piix4_pm"])
+        expect("pit" in tree["partition"]["irqchip"], tree["partition"]["irqchip"])
+        written = tree["devices"]["firmware_log"]["figures"]
+        expect(written["bytes-written"] >= len(said) and not written["bytes-lost"], written)
+
+
+# Stands in for the worker, and keeps what it is told.
+LISTENER = """#!/usr/bin/env python3
+import os, socket
+link = socket.socket(fileno=3)
+data = b""
+while b"\\0" not in data:
+    part, files, _, _ = socket.recv_fds(link, 1 << 16, 250)
+    if not part:
+        break
+    data += part
+with open(%r, "wb") as file:
+    file.write(data.split(b"\\0")[0])
+link.sendall(b'{"event":"end","reason":"stopped","code":0,"message":""}\\0')
+"""
+
+
+@test
+def a_full_host_is_every_controller_s_concern(place):
+    need_kvm()
+    told = os.path.join(place.path, "told")
+    worker = place.file("worker", (LISTENER % told).encode())
+    os.chmod(worker, 0o755)
+    place.environment["BULKHEAD_VMWP"] = worker
+    for word in ("pause", "report"):
+        place.run("run", "--generation", "1", "--disk", place.file("disk"), "--console", "none",
+                  "--on-full", word)
+        with open(told, encoding="utf-8") as file:
+            devices = json.load(file)["devices"]
+        os.unlink(told)
+        heard = {device["device"]: device["on_full"] for device in devices
+                 if "on_full" in device}
+        expect(heard == {"ide": word, "scsi": word}, devices)
+
+
+@test
+def every_way_to_reset_starts_the_firmware_again(place):
+    need_kvm()
+    image = firmware(place, STARTS)
+    result = place.run("run", "--generation", "1", "--firmware", image, "--debug-exit",
+                       "--console", "none")
+    expect(result.returncode == 4, result)
+    result = place.run("run", "--generation", "1", "--firmware", image, "--debug-exit",
+                       "--console", "none", "--on-reset", "exit")
+    expect(result.returncode == 3, result)
+
+
+@test
+def bad_firmware_is_refused(place):
+    need_kvm()
+    small, odd = place.file("small"), place.file("odd", b"x" * 0x28000)
+    large = place.file("large", b"x" * (FIRMWARE_SIZE + 1))
+    for path, word in ((small, "512 bytes"), (odd, "KiB"), (large, "256 KiB"),
+                       ("/nonexistent", "no such file"), (place.path, "directory")):
+        expect_failure(place.run("run", "--generation", "1", "--firmware", path), 1, path, word)
+    expect_failure(place.run("run", "--generation", "1", "--firmware", odd, "--firmware-log", odd),
+                   1, "--firmware-log", "same file as --firmware")
+
+
+@test
+def a_generation_has_its_own_options(place):
+    kernel = place.file("kernel")
+    for words, said in ((["--generation", "3"], "give 1 or 2"),
+                        (["--generation", "1", "--kernel", kernel], "leave out"),
+                        (["--generation", "1", "--append", "quiet"], "leave out"),
+                        (["--kernel", kernel, "--firmware", kernel], "--generation 1"),
+                        (["--kernel", kernel, "--boot-order", "cd"], "--generation 1"),
+                        (["--kernel", kernel, "--nic", "user,legacy"], "--generation 1"),
+                        (["--generation", "1", "--boot-order", "disk,cd,disk"], "once"),
+                        (["--generation", "1", "--boot-order", ""], "once"),
+                        (["--generation", "1", "--nic", "tap=t,legacy,queues=2"], "one queue"),
+                        (["--generation", "1", "--floppy", "a.img,direct"], "raw image"),
+                        (["--generation", "1", "--floppy", "a.img,format=vhd"], "raw image"),
+                        (["--kernel", kernel, "--firmware-log", "log"], "--generation 1"),
+                        (["--generation", "2"], "--kernel is missing")):
+        expect_failure(place.run("run", *words), 2, said)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

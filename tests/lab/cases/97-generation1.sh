@@ -1,0 +1,88 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # of ../lib.sh
+# Generation 1: SeaBIOS, and what it boots.
+
+# boots_from WORD OPTION...
+boots_from()
+{
+	local word=$1
+	shift
+	rm -f console
+	run --generation 1 --debug-exit --console "file:$PWD/console" --firmware-log firmware "$@"
+	cat firmware
+	expect_status 42
+	expect "^booted from a $word"
+}
+
+boot_sectors()
+{
+	"$LAB/sectors" .
+	boots_from disk --disk disk.img
+	boots_from CD --disk disk.img --cdrom cd.iso
+	boots_from floppy --disk disk.img --floppy floppy.img --boot-order floppy,disk
+	expect 'Found 2 cpu' firmware
+}
+lab_case "Generation 1: SeaBIOS boots a disk, a CD and a floppy" boot_sectors
+
+# boot_disk KERNEL PARAMETERS: ./disk.img, from which GRUB loads that kernel.
+boot_disk()
+{
+	fresh_root
+	printf 'set parameters="console=ttyS0 quiet panic=-1 %s"\n' "$2" >append.cfg
+	{
+		echo "rm /vmlinuz"
+		echo "rm /initrd.img"
+		echo "write $IMAGES/$1/vmlinuz vmlinuz"
+		echo "write $IMAGES/$1/initrd.img initrd.img"
+		echo "cd /boot/grub"
+		echo "write append.cfg append.cfg"
+	} | debugfs -w root.img
+	cat "$IMAGES/boot.img" root.img >disk.img
+	rm root.img
+}
+
+# boot_firmware [OPTION...]: that disk, by its own boot sector.
+boot_firmware()
+{
+	rm -f console
+	run --generation 1 --disk disk.img --console "file:$PWD/console" --firmware-log firmware \
+		--on-reset exit "$@"
+	echo "--- firmware"
+	cat firmware
+	echo "--- console"
+	cat console
+}
+
+boots_emulated()
+{
+	make_tap
+	boot_disk 6.12 "bh.test=emulated bh.modules=ata_piix,sd_mod ata_piix.prefer_ms_hyperv=0"
+	truncate -s 96M data.img
+	boot_firmware --disk data.img --nic "tap=$TAP,legacy"
+	expect_status 0
+	expect 'bh: kernel: 6\.12\.[^c]*-amd64'
+	expect 'bh: modules: 0'
+	expect 'bh: root: ata_piix'
+	expect 'bh: data: ata_piix 196608 sectors'
+	expect 'bh: fio: 0'
+	outside_agrees data.img
+	expect 'bh: eth0: tulip'
+	expect 'bh: ping: 0'
+	expect 'bh: complaints: 0'
+}
+lab_case "Generation 1: GRUB boots Linux on an emulated disk and adapter" boots_emulated
+
+# The same disk by firmware and boot loader, and then as the bus has it.
+comes_away()
+{
+	boot_disk 6.12-cloud "bh.test=facts"
+	truncate -s 96M data.img
+	boot_firmware --disk data.img
+	expect_status 0
+	expect 'bh: hypervisor: Hypervisor detected: Microsoft Hyper-V'
+	expect 'bh: sda: hv_storvsc'
+	expect 'bh: sdb: hv_storvsc'
+	expect 'bh: complaints: 0'
+	dd if=disk.img of=root.img bs=1M skip=1 status=none
+	e2fsck -fn root.img
+}
+lab_case "Generation 1: Linux comes from the emulated disk to the synthetic one" comes_away
