@@ -268,6 +268,12 @@ START_TEST(a_packet_that_cannot_be_is_refused)
 	ck_assert_int_eq(restore_with(channel, reading), 0);
 	reading.left = 0;
 	ck_assert_int_eq(restore_with(channel, reading), -EINVAL);
+	/* Only what is given waits for the bus master. */
+	reading.left = 2048;
+	reading.phase = IDE_DMA_WAIT;
+	ck_assert_int_eq(restore_with(channel, reading), -EINVAL);
+	reading.stage--;
+	ck_assert_int_eq(restore_with(channel, reading), -EINVAL);
 	ide_device.unquiesce(ide);
 }
 END_TEST

@@ -263,7 +263,8 @@ bool atapi_sound(const struct ide_channel *channel, const struct ide_command *co
 	if (command->stage == STAGE_PACKET)
 		return command->phase == IDE_DATA_OUT && command->end <= ATA_PACKET_BYTES;
 	if (command->phase == IDE_DATA_OUT || (command->phase == IDE_DATA_IN && command->dma) ||
-	    (command->phase == IDE_WORK && command->stage == STAGE_GIVE && !command->dma))
+	    (command->phase == IDE_WORK && command->stage == STAGE_GIVE && !command->dma) ||
+	    (command->phase != IDE_WORK && command->stage != STAGE_GIVE))
 		return false;
 	/* What is given lies in the buffer's data, and a read has something to read. */
 	if ((command->stage == STAGE_GIVE && command->at > command->filled) ||
