@@ -1,13 +1,12 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/capture.h"
 #include "devices/chipset/tulip_internal.h"
 
-/* What the adapter's host gets to know: a copy of its frames, and that the link has gone. */
+/* What the adapter's host gets to know: a copy of its frames. */
 
 int tulip_capture_open(struct tulip *tulip, const json_t *config, struct error *err)
 {
@@ -41,38 +40,4 @@ void tulip_capture_frame(const struct tulip *tulip, bool sent, uint8_t *data, ui
 	if (tulip->capture)
 		capture_record(tulip->capture, sent ? CAPTURE_FROM_GUEST : CAPTURE_TO_GUEST, &iov,
 			       1, bytes);
-}
-
-/* What the main loop is to say of an adapter, which may be gone by then. */
-struct link_event {
-	const struct device_events *events;
-	void *context; /* of events */
-	char id[TULIP_ID_MAX];
-	const char *why;
-};
-
-static void say_link_down(void *context)
-{
-	struct link_event *event = context;
-
-	/* A parent that does not read is told by inspect. */
-	event->events->say(event->context, event->id,
-			   json_pack("{s:b, s:s}", "link", 0, "why", event->why));
-	free(event);
-}
-
-void tulip_say_link_down(const struct tulip *tulip)
-{
-	const char *why = atomic_load(&tulip->port->down);
-	struct link_event *event;
-
-	if (!why || !tulip->id[0])
-		return;
-	event = malloc(sizeof(*event));
-	if (!event)
-		return;
-	*event = (struct link_event){tulip->env.events, tulip->env.context, "", why};
-	memcpy(event->id, tulip->id, sizeof(event->id));
-	if (event_loop_post(tulip->env.loop, say_link_down, event))
-		free(event);
 }

@@ -24,7 +24,7 @@
  *   tulip_receive.c   the receive process
  *   tulip_filter.c    which addresses are received
  *   tulip_port.c      the backend's queue on its I/O thread
- *   tulip_host.c      captures, and news for the worker's parent
+ *   tulip_host.c      captures
  *   tulip_state.c     save, restore, inspect
  *   tulip_rom.c, tulip_phy.c   what hangs on CSR9
  *
@@ -273,8 +273,6 @@ void tulip_port_resume(struct tulip *tulip);
 int tulip_capture_open(struct tulip *tulip, const json_t *config, struct error *err);
 /* A frame went by.  I/O thread. */
 void tulip_capture_frame(const struct tulip *tulip, bool sent, uint8_t *data, uint32_t bytes);
-/* Has the main loop say so.  I/O thread. */
-void tulip_say_link_down(const struct tulip *tulip);
 
 /* tulip_state.c */
 

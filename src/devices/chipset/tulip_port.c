@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "devices/chipset/tulip_internal.h"
+#include "devices/net/link_event.h"
 
 /* The adapter on its I/O thread: the backend's queue, wake-ups from VPs, and timers. */
 
@@ -100,7 +101,7 @@ static void on_link(void *context, bool up)
 	tulip_update_link(tulip);
 	pthread_mutex_unlock(&tulip->lock);
 	if (!up)
-		tulip_say_link_down(tulip);
+		link_event_down(&tulip->env, tulip->id, tulip->port);
 }
 
 static const struct net_queue_events queue_events = {

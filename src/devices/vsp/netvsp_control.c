@@ -1,9 +1,9 @@
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
+#include "devices/net/link_event.h"
 #include "devices/vsp/netvsp_internal.h"
 
 /* RNDIS as the primary channel carries it: every request gets an answer of its own, a message in
@@ -74,47 +74,13 @@ void netvsp_send_responses(struct netvsp *netvsp)
 		send_link(netvsp);
 }
 
-/* What the main loop is to say of a NIC, which may be gone by then. */
-struct link_event {
-	const struct device_events *events;
-	void *context; /* of events */
-	char id[NETVSP_ID_MAX];
-	const char *why;
-};
-
-static void say_link_down(void *context)
-{
-	struct link_event *event = context;
-
-	/* A parent that does not read is told by inspect. */
-	event->events->say(event->context, event->id,
-			   json_pack("{s:b, s:s}", "link", 0, "why", event->why));
-	free(event);
-}
-
-static void post_link_down(const struct netvsp *netvsp)
-{
-	const char *why = atomic_load(&netvsp->port->down);
-	struct link_event *event;
-
-	if (!why || !netvsp->id[0])
-		return;
-	event = malloc(sizeof(*event));
-	if (!event)
-		return;
-	*event = (struct link_event){netvsp->env.events, netvsp->env.context, "", why};
-	memcpy(event->id, netvsp->id, sizeof(event->id));
-	if (event_loop_post(netvsp->env.loop, say_link_down, event))
-		free(event);
-}
-
 void netvsp_link_changed(struct netvsp *netvsp, bool up)
 {
 	struct netvsp_channel *primary = &netvsp->channels[0];
 
 	netvsp->carrier = up;
 	if (netvsp->link_up && !up)
-		post_link_down(netvsp);
+		link_event_down(&netvsp->env, netvsp->id, netvsp->port);
 	netvsp->link_up = up && !netvsp->retiring;
 	if (primary->open)
 		io_thread_batch_end(primary->lane->thread, &primary->batch);
