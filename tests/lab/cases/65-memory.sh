@@ -124,7 +124,7 @@ wait_held()
 
 fill='mount -t tmpfs -o size=90% none /mnt; dd if=/dev/zero of=/mnt/fill bs=1M count='
 # What is read back is what was written.
-check='dd if=/dev/urandom of=/mnt/check bs=1M count=30; sha256sum </mnt/check >/tmp/sum
+check='dd if=/dev/urandom of=/mnt/check bs=1M count=10; sha256sum </mnt/check >/tmp/sum
 	dd if=/dev/zero of=/mnt/more bs=1M count=100; rm /mnt/more
 	sha256sum </mnt/check | cmp - /tmp/sum && echo bh: sums agree >/dev/console'
 
