@@ -163,15 +163,22 @@ static void describe(const json_t *item, char *text, size_t size)
 	}
 }
 
+/* Of a Generation 1 VM, one without a LUN is on IDE, or the floppy drive's. */
+static const char *place_of(const json_t *disk, char number[24])
+{
+	if (json_object_get(disk, "lun"))
+		return member_text(disk, "lun", number);
+	return !strcmp(guest_text(disk, "kind"), "floppy") ? "-" : "ide";
+}
+
 static void add_disk(json_t *rows, const json_t *disk)
 {
 	char lun[24], details[160];
 
 	describe(disk, details, sizeof(details));
-	json_array_append_new(rows,
-			      json_pack("[s, s, s, s, s]", guest_text(disk, "name"),
-					guest_text(disk, "kind"), member_text(disk, "lun", lun),
-					*details ? details : "-", guest_text(disk, "path")));
+	json_array_append_new(rows, json_pack("[s, s, s, s, s]", guest_text(disk, "name"),
+					      guest_text(disk, "kind"), place_of(disk, lun),
+					      *details ? details : "-", guest_text(disk, "path")));
 }
 
 static void add_nic(json_t *rows, const json_t *nic)

@@ -242,9 +242,10 @@ static int check_create(const struct vm_options *options, struct error *err)
 		return 0;
 	if (!options->name)
 		return error_set(err, EINVAL, "give the NAME that the VM is to have");
-	if (!options->run.kernel)
+	if (!options->run.kernel && !options->run.generation1)
 		return error_set(err, EINVAL,
-				 "--kernel is missing: give the kernel to boot, --kernel FILE");
+				 "--kernel is missing: give the kernel to boot, --kernel FILE, or "
+				 "--generation 1 to boot from a disk");
 	return 0;
 }
 

@@ -58,9 +58,10 @@ int vm_options_disk(const struct run_disk *disk, json_t **out, struct error *err
 {
 	bool remote = disk->path && run_disk_is_remote(disk->path);
 	json_t *object = json_pack("{s:s}", "kind",
-				   disk->seed	 ? "seed"
-				   : disk->cdrom ? "cdrom"
-						 : "disk");
+				   disk->seed	  ? "seed"
+				   : disk->cdrom  ? "cdrom"
+				   : disk->floppy ? "floppy"
+						  : "disk");
 	int r = 0;
 
 	if (remote)
@@ -71,7 +72,7 @@ int vm_options_disk(const struct run_disk *disk, json_t **out, struct error *err
 		json_object_set_new(object, "read_only", json_true());
 	if (disk->direct)
 		json_object_set_new(object, "direct", json_true());
-	if (!remote && !disk->cdrom && disk->format)
+	if (!remote && !disk->cdrom && !disk->floppy && disk->format)
 		json_object_set_new(object, "format", json_string(disk->format));
 	if (disk->lun >= 0)
 		json_object_set_new(object, "lun", json_integer(disk->lun));
@@ -112,14 +113,10 @@ int vm_options_nic(const struct run_nic *nic, json_t **out, struct error *err)
 	char mac[18];
 	int r;
 
-	if (nic->legacy)
-		return error_set(err, EINVAL,
-				 "--nic %.200s: only a VM of `bulkhead run --generation 1` has "
-				 "legacy adapters; leave out ,legacy",
-				 nic->text);
 	object = json_object();
 	r = put_nic_place(object, nic, err);
-
+	if (nic->legacy)
+		json_object_set_new(object, "legacy", json_true());
 	if (nic->has_mac) {
 		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", nic->mac[0],
 			 nic->mac[1], nic->mac[2], nic->mac[3], nic->mac[4], nic->mac[5]);
@@ -173,6 +170,10 @@ static int put_boot(json_t *settings, const struct run_options *run, struct erro
 		json_object_set_new(boot, "stimer", json_boolean(run->stimer));
 	if (run->device_tree)
 		json_object_set_new(boot, "device_tree", json_true());
+	if (run->boot_order)
+		json_object_set_new(boot, "order", json_string(run->boot_order));
+	if (!r)
+		r = put_path(boot, "firmware", run->firmware, err);
 	if (!r && json_object_size(boot) > 0)
 		return json_object_set_new(settings, "boot", boot);
 	json_decref(boot);
@@ -287,6 +288,8 @@ int vm_options_settings(const struct vm_options *options, json_t **settings, str
 	json_t *object = json_deep_copy(options->settings);
 	int r = put_memory(object, &run->memory, err);
 
+	if (run->has_generation)
+		json_object_set_new(object, "generation", json_integer(run->generation1 ? 1 : 2));
 	if (run->cpus)
 		json_object_set_new(object, "processors",
 				    json_pack("{s:i}", "count", (int)run->cpus));

@@ -8,7 +8,6 @@
 
 /* As Hyper-V's Generation 1 VMs have it. */
 #define DEFAULT_ORDER "cd,disk,network,floppy"
-#define LEGACY_MAX    4 /* places on PCI for adapters */
 
 enum boot_kind { BOOT_DISK, BOOT_CD, BOOT_FLOPPY, BOOT_NETWORK, BOOT_KINDS };
 
@@ -120,12 +119,12 @@ int generation1_check(struct run_options *options, struct error *err)
 	if (floppies > 1)
 		return error_set(err, EINVAL,
 				 "--floppy: a VM has one floppy drive; give one medium");
-	if (legacy > LEGACY_MAX)
+	if (legacy > LEGACY_NICS_MAX)
 		return error_set(
 			err, EINVAL,
 			"--nic: a VM has room for %d legacy adapters; leave out ,legacy of "
 			"the others",
-			LEGACY_MAX);
+			LEGACY_NICS_MAX);
 	if (!options->firmware)
 		options->firmware = RUN_FIRMWARE;
 	/* A PC has a screen and a keyboard. */

@@ -7,7 +7,8 @@
 
 /* What is different about a Generation 1 VM, for whoever gives it its devices. */
 
-#define IDE_PLACES 4
+#define IDE_PLACES	4
+#define LEGACY_NICS_MAX 4 /* places on PCI for adapters */
 
 /* Whether all options go with the generation; fills in what a Generation 1 VM has by default.
  * -EINVAL with err naming the option. */

@@ -99,6 +99,7 @@ static int set_generation(void *target, const char *value, struct error *err)
 {
 	struct run_options *options = target;
 
+	options->has_generation = true;
 	return set_choice(&options->generation1, "--generation", value, "1", "2", err);
 }
 
@@ -346,6 +347,16 @@ static const struct option vm_options[] = {
 	 "guest RAM, like 512M or 4G (default: 512M); with startup= the host gives and takes "
 	 "between min and max",
 	 set_memory},
+	{"--generation", "1|2",
+	 "1: a PC with firmware, which boots from a disk; 2: --kernel is loaded (default: 2)",
+	 set_generation},
+	{"--boot-order", "WHAT[,WHAT]...",
+	 "what a Generation 1 VM boots from: disk, cd, floppy, network (default: "
+	 "cd,disk,network,floppy)",
+	 set_boot_order},
+	{"--floppy", "FILE[,ro]", "image of the medium in a Generation 1 VM's floppy drive",
+	 set_floppy},
+	{"--firmware", "FILE", "of a Generation 1 VM (default: " RUN_FIRMWARE ")", set_firmware},
 	{"--kernel", "FILE", "bzImage, ELF vmlinux, PVH or multiboot-1 kernel (required)",
 	 set_kernel},
 	{"--initrd", "FILE", "initial RAM disk", set_initrd},
@@ -383,16 +394,6 @@ static const struct option vm_options[] = {
 
 /* What is only said of a run. */
 static const struct option run_only_options[] = {
-	{"--generation", "1|2",
-	 "1: a PC with firmware, which boots from a disk; 2: --kernel is loaded (default: 2)",
-	 set_generation},
-	{"--boot-order", "WHAT[,WHAT]...",
-	 "what a Generation 1 VM boots from: disk, cd, floppy, network (default: "
-	 "cd,disk,network,floppy)",
-	 set_boot_order},
-	{"--floppy", "FILE[,ro]", "image of the medium in a Generation 1 VM's floppy drive",
-	 set_floppy},
-	{"--firmware", "FILE", "of a Generation 1 VM (default: " RUN_FIRMWARE ")", set_firmware},
 	{"--firmware-log", "FILE",
 	 "what a Generation 1 VM's firmware says of its work, up to 16 MiB", set_firmware_log},
 	{"--name", "NAME", "the VM's name for other commands (default: vm-PID)", set_name},

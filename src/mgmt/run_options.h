@@ -33,6 +33,7 @@ struct run_options {
 	unsigned int cpus;
 	struct memory_options memory;
 	bool generation1;
+	bool has_generation;	  /* it was given */
 	const char *firmware;	  /* of Generation 1 */
 	const char *firmware_log; /* NULL for none */
 	const char *boot_order;	  /* of Generation 1: mgmt/generation1.h */

@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 from harness import BULKHEAD, PATIENCE, expect, expect_failure, main, need_kvm, test, wait_for
+from managed import Daemon
 
 FIRMWARE_SIZE = 256 << 10
 # Counts starts in a byte of CMOS memory, resets in another way each time, and ends.
@@ -155,6 +156,40 @@ def bad_firmware_is_refused(place):
         expect_failure(place.run("run", "--generation", "1", "--firmware", path), 1, path, word)
     expect_failure(place.run("run", "--generation", "1", "--firmware", odd, "--firmware-log", odd),
                    1, "--firmware-log", "same file as --firmware")
+
+
+@test
+def the_daemon_keeps_a_pc(place):
+    need_kvm()
+    disk, more = place.file("disk.img", bytes(1 << 20)), place.file("more.img", bytes(1 << 20))
+    floppy = place.file("floppy.img", bytes(1440 << 10))
+    with Daemon(place):
+        place.does("vm", "create", "pc", "--generation", "1", "--memory", "64M", "--disk", disk,
+                   "--cdrom", "none", "--floppy", f"{floppy},ro", "--boot-order", "floppy,disk",
+                   "--no-nic")
+        made = place.reply("vm", "show", "pc")["vm"]["settings"]
+        expect(made["generation"] == 1 and made["boot"]["order"] == "floppy,disk", made)
+        expect([disk["kind"] for disk in made["disks"]] == ["disk", "cdrom", "floppy"], made)
+        expect(not any("lun" in disk for disk in made["disks"]), made)
+        place.does("vm", "start", "pc")
+        wait_for(lambda: "No bootable device" in place.run("screenshot", "pc", "--text").stdout,
+                 "SeaBIOS's last word")
+        shown = place.does("screenshot", "pc", "--text")
+        expect(shown.index("Booting from Floppy") < shown.index("Booting from Hard Disk"), shown)
+        # What comes while it runs is on the SCSI controller; what is on IDE stays until it is off.
+        expect("waits" not in place.does("disk", "attach", "pc", more), "it waits")
+        listed = [line.split()[:3] for line in place.does("disk", "list", "pc").splitlines()[1:]]
+        expect(listed == [["disk0", "disk", "ide"], ["disk1", "cdrom", "ide"],
+                          ["disk2", "floppy", "-"], ["disk3", "disk", "0"]], listed)
+        place.does("disk", "detach", "pc", "disk0")
+        expect(place.reply("vm", "show", "pc")["vm"]["waiting"] == ["disks.disk0"], "it is gone")
+        expect_failure(place.run("vm", "set", "pc", "generation=2"), 2, "generation")
+        expect_failure(place.run("vm", "set", "pc", "boot.kernel=/k"), 2, "boot.kernel")
+        place.does("vm", "stop", "pc", "--turn-off")
+        place.does("vm", "set", "pc", "boot.order=")
+        expect_failure(place.run("vm", "create", "linux", "--kernel", "/k", "--floppy", floppy),
+                       2, "Generation 1")
+        expect(len(place.reply("vm", "list")["vms"]) == 1, "another was made")
 
 
 @test

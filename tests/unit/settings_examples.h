@@ -11,6 +11,11 @@
 	"'version':1,'name':'a','processors':{'count':1},'memory':{'startup':67108864},"           \
 	"'boot':{'kernel':'/k'}"
 
+/* A Generation 1 VM. */
+#define PC(more)                                                                                   \
+	"{'version':1,'name':'a','generation':1,'processors':{'count':1},'memory':{'startup':"     \
+	"67108864}," more "}"
+
 static inline json_t *json_of(const char *text)
 {
 	char copy[8192];

@@ -137,6 +137,7 @@ END_TEST
 #define DISK(more) "{" MINIMAL ",'disks':[{'kind':'disk','path':'/d'},{" more "}]}"
 #define NIC(more)  "{" MINIMAL ",'nics':[{'kind':'user'},{" more "}]}"
 #define WITH(more) "{" MINIMAL "," more "}"
+#define LEGACY	   "{'kind':'user','legacy':true}"
 #define MAIN(version, name, count, startup, kernel)                                                \
 	"{'version':" version ",'name':" name ",'processors':{'count':" count                      \
 	"},'memory':{'startup':" startup "},'boot':{'kernel':" kernel "}}"
@@ -148,6 +149,8 @@ static const struct {
 	{"[]", ""},
 	{"7", ""},
 	{"{}", "version"},
+	{"{'version':1,'name':'a','processors':{'count':1},'memory':{'startup':67108864}}",
+	 "boot.kernel"},
 	{MAIN("2", "'a'", "1", "67108864", "'/k'"), "version"},
 	{MAIN("'1'", "'a'", "1", "67108864", "'/k'"), "version"},
 	{MAIN("1", "7", "1", "67108864", "'/k'"), "name"},
@@ -175,7 +178,25 @@ static const struct {
 	{WITH("'foo':1"), "foo"},
 	{WITH("'a: \\u001b[0m':null"), "a????0m"},
 	{WITH("'notes':[]"), "notes"},
-	{WITH("'generation':1"), "generation"},
+	{WITH("'generation':3"), "generation"},
+	{WITH("'generation':1"), "boot.kernel"},
+	{WITH("'boot':{'kernel':'/k','order':'cd'}"), "boot.order"},
+	{WITH("'boot':{'kernel':'/k','firmware':'/f'}"), "boot.firmware"},
+	{PC("'boot':{'initrd':'/i'}"), "boot.initrd"},
+	{PC("'boot':{'command_line':'x'}"), "boot.command_line"},
+	{PC("'boot':{'device_tree':true}"), "boot.device_tree"},
+	{PC("'boot':{'order':'disk,cd,disk'}"), "boot.order"},
+	{PC("'boot':{'order':'usb'}"), "boot.order"},
+	{PC("'boot':{'firmware':'f'}"), "boot.firmware"},
+	{PC("'disks':[{'kind':'floppy'}]"), "disks[0].path"},
+	{PC("'disks':[{'kind':'floppy','path':'/f','lun':1}]"), "disks[0].lun"},
+	{PC("'disks':[{'kind':'floppy','path':'/f','format':'raw'}]"), "disks[0].format"},
+	{PC("'disks':[{'kind':'floppy','path':'/f'},{'kind':'floppy','path':'/g'}]"),
+	 "disks[1].kind"},
+	{PC("'nics':[{'kind':'switch','legacy':true,'queues':2}]"), "nics[0].queues"},
+	{PC("'nics':[{'kind':'user','legacy':true,'bandwidth':100000}]"), "nics[0].bandwidth"},
+	{PC("'nics':[" LEGACY "," LEGACY "," LEGACY "," LEGACY "," LEGACY "]"), "nics[4].legacy"},
+	{NIC("'kind':'user','legacy':true"), "nics[1].legacy"},
 	{WITH("'revision':0"), "revision"},
 	{WITH("'owner':{'uid':1}"), "owner.gid"},
 	{WITH("'owner':{'uid':4294967295,'gid':0}"), "owner.uid"},
@@ -308,6 +329,26 @@ START_TEST(lists_end)
 }
 END_TEST
 
+START_TEST(a_generation_1_vm_boots_from_its_disks)
+{
+	struct settings *settings = settings_of(PC(
+		"'disks':[{'kind':'disk','path':'/a'},{'kind':'floppy','path':'/f'},"
+		"{'kind':'cdrom'},{'kind':'disk','path':'/b','lun':0},{'kind':'disk','path':'/c'},"
+		"{'kind':'disk','path':'/d'},{'kind':'disk','path':'/e'}],'nics':[" LEGACY "]"));
+	const json_t *disks = settings_disks(settings);
+	static const int luns[] = {-1, -1, -1, 0, -1, -1, 1};
+
+	expect_member(settings, "generation", "1");
+	expect_member(settings, "boot", "{'stimer':false,'device_tree':false}");
+	for (size_t i = 0; i < sizeof(luns) / sizeof(luns[0]); i++) {
+		const json_t *lun = json_object_get(json_array_get(disks, i), "lun");
+
+		ck_assert_int_eq(lun ? json_integer_value(lun) : -1, luns[i]);
+	}
+	settings_free(settings);
+}
+END_TEST
+
 START_TEST(long_texts_are_refused)
 {
 	json_t *json = json_of("{" MINIMAL ",'boot':{'kernel':'/k'}}");
@@ -412,6 +453,7 @@ START_TEST(some_things_stay)
 		{"{'uuid':null}", "uuid"},
 		{"{'version':2}", "version"},
 		{"{'revision':9}", "revision"},
+		{"{'generation':1}", "generation"},
 		{"[]", "change"},
 		{"{'name':null}", "name"},
 		{"{'boot':{'kernel':null}}", "boot.kernel"},
@@ -480,6 +522,7 @@ int main(void)
 	tcase_add_test(test_case, memory_limits_fit);
 	tcase_add_test(test_case, a_string_ends_where_it_ends);
 	tcase_add_test(test_case, lists_end);
+	tcase_add_test(test_case, a_generation_1_vm_boots_from_its_disks);
 	tcase_add_test(test_case, long_texts_are_refused);
 	tcase_add_test(test_case, names_numbers_and_addresses_are_made);
 	tcase_add_test(test_case, a_change_merges);

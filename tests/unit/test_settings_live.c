@@ -112,6 +112,32 @@ START_TEST(little_is_said_of_a_small_vm)
 }
 END_TEST
 
+START_TEST(a_pc_is_started_as_one)
+{
+	const struct launch_files none = {.nics = {{.count = 0}}};
+	struct run_options options;
+	char **words = read_back(
+		PC(UUID ",'boot':{'order':'floppy,disk','firmware':'/b,1'},'disks':["
+			"{'kind':'disk','path':'/a'},{'kind':'floppy','path':'/f,1','read_only':"
+			"true},{'kind':'disk','path':'/b','lun':2}],'nics':[{'kind':'user',"
+			"'legacy':true}]"),
+		&none, &options);
+
+	ck_assert(options.generation1);
+	ck_assert_str_eq(options.boot_order, "floppy,disk");
+	ck_assert_str_eq(options.firmware, "/b,1");
+	ck_assert_uint_eq(options.disk_count, 3);
+	ck_assert_int_eq(options.disks[0].lun, -1);
+	ck_assert(options.disks[1].floppy && options.disks[1].read_only);
+	ck_assert_str_eq(options.disks[1].path, "/f,1");
+	ck_assert_int_eq(options.disks[2].lun, 2);
+	ck_assert(options.nics[0].legacy);
+	ck_assert(options.display.wanted);
+	run_options_clear(&options);
+	settings_arguments_free(words);
+}
+END_TEST
+
 START_TEST(a_switch_gives_descriptors)
 {
 	struct launch_files files = {.nics = {{.count = 0}, {.fds = {7, 9}, .count = 2}}};
@@ -294,6 +320,34 @@ START_TEST(a_disk_is_not_swapped_by_surprise)
 }
 END_TEST
 
+#define HARD  "{'name':'a','kind':'disk','path':'/a'}"
+#define DRIVE "{'name':'d','kind':'cdrom'}"
+
+START_TEST(what_is_on_ide_stays)
+{
+	expect_live(PC(UUID ",'disks':[" HARD "," DRIVE "]"),
+		    PC(UUID ",'disks':[" DRIVE ",{'name':'b','kind':'disk','path':'/b'},"
+			    "{'name':'c','kind':'disk','path':'/c','lun':3}]"),
+		    STEPS("AttachDisk {'path':'/c','lun':3}"), "['disks.c']",
+		    "['disks.a','disks.b']");
+	expect_live(PC(UUID ",'disks':[" HARD "," DRIVE "]"),
+		    PC(UUID ",'disks':[{'name':'a','kind':'disk','path':'/a','iops':7},"
+			    "{'name':'d','kind':'cdrom','path':'/i'}]"),
+		    NO_STEPS, "[]", "['disks.a','disks.d']");
+}
+END_TEST
+
+#define LEGACY(name, number)                                                                       \
+	"{'name':'" name "','kind':'user','legacy':true,'mac':'02:00:00:00:00:0" number "'}"
+
+START_TEST(legacy_adapters_stay)
+{
+	expect_live(PC(UUID ",'nics':[" LEGACY("a", "1") "," LEGACY("b", "2") "]"),
+		    PC(UUID ",'nics':[" LEGACY("a", "3") "," LEGACY("c", "4") "]"), NO_STEPS, "[]",
+		    "['nics.a','nics.b','nics.c']");
+}
+END_TEST
+
 START_TEST(another_name_is_the_same_disk)
 {
 	expect_live(DISKS(ROOT), DISKS("{'name':'r2','kind':'disk','path':'/r'}"), NO_STEPS,
@@ -334,6 +388,7 @@ int main(void)
 
 	tcase_add_test(test_case, run_reads_what_was_meant);
 	tcase_add_test(test_case, little_is_said_of_a_small_vm);
+	tcase_add_test(test_case, a_pc_is_started_as_one);
 	tcase_add_test(test_case, a_switch_gives_descriptors);
 	tcase_add_test(test_case, what_only_the_daemon_heeds_is_applied);
 	tcase_add_test(test_case, what_the_machine_is_waits);
@@ -342,6 +397,8 @@ int main(void)
 	tcase_add_test(test_case, disks_come_and_go);
 	tcase_add_test(test_case, media_change_in_a_drive);
 	tcase_add_test(test_case, a_disk_is_not_swapped_by_surprise);
+	tcase_add_test(test_case, what_is_on_ide_stays);
+	tcase_add_test(test_case, legacy_adapters_stay);
 	tcase_add_test(test_case, another_name_is_the_same_disk);
 	tcase_add_test(test_case, nics_change_live);
 	return suite_run(suite);

@@ -114,6 +114,16 @@ static json_t *items_of(const struct vm *vm, const struct kind *list)
 	return json_deep_copy(settings_get(vm->settings, list->list));
 }
 
+/* A running VM takes a disk by the SCSI controller alone, so one without a LUN is not left to IDE.
+ */
+static void want_scsi(const json_t *items, json_t *item)
+{
+	const char *kind = json_string_value(json_object_get(item, "kind"));
+
+	if (kind && !strcmp(kind, "disk") && !json_object_get(item, "lun"))
+		settings_give_lun(items, item);
+}
+
 static void attach(struct request *request, struct vm *vm, const struct kind *list)
 {
 	json_t *item = json_object_get(request->parameters, list->item);
@@ -131,6 +141,8 @@ static void attach(struct request *request, struct vm *vm, const struct kind *li
 		return;
 	}
 	items = items_of(vm, list);
+	if (list == &disks && vm->run)
+		want_scsi(items, item);
 	json_array_append(items, item);
 	change_list(request, vm, list, items, &list->attach, NULL);
 }

@@ -242,6 +242,8 @@ static const json_t *disk_node(const struct metrics_vm *vm, const json_t *disk)
 {
 	char key[KEY_MAX];
 
+	if (!json_object_get(disk, "lun"))
+		return NULL;
 	snprintf(key, sizeof(key), "lun@%" JSON_INTEGER_FORMAT,
 		 json_integer_value(json_object_get(disk, "lun")));
 	return json_object_get(device(vm, "scsi"), key);

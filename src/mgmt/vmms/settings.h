@@ -40,8 +40,8 @@ void settings_free(struct settings *settings);
 /*
  * The settings that come of a change: an object like Settings with only the members that change
  * (RFC 7396), in which null means the default; a list is replaced whole.  The revision is one
- * higher, unless nothing is different.  version, uuid and revision cannot be changed.  Errors as
- * those of settings_parse.
+ * higher, unless nothing is different.  version, uuid, revision and generation cannot be changed.
+ * Errors as those of settings_parse.
  */
 int settings_change(const struct settings *old, const json_t *change, struct settings **out,
 		    struct error *err);
@@ -68,6 +68,12 @@ unsigned int settings_processors(const struct settings *settings);
 /* Bytes that the guest begins with, and may come to have. */
 uint64_t settings_memory(const struct settings *settings);
 uint64_t settings_memory_maximum(const struct settings *settings);
+
+/*
+ * Gives a disk of a VM that has these the first LUN that is free.  Those without one are on the IDE
+ * controller of a Generation 1 VM.  -ENOMEM.
+ */
+int settings_give_lun(const json_t *disks, json_t *disk);
 
 struct settings_owner {
 	uid_t uid;

@@ -147,13 +147,18 @@ static void add_memory(struct words *words, const json_t *memory)
 
 static void add_boot(struct words *words, const json_t *boot)
 {
-	add_option(words, "--kernel", "%s", text(boot, "kernel"));
-	if (text(boot, "initrd"))
-		add_option(words, "--initrd", "%s", text(boot, "initrd"));
-	if (text(boot, "command_line"))
-		add_option(words, "--append", "%s", text(boot, "command_line"));
-	if (text(boot, "vmbus_max_version"))
-		add_option(words, "--vmbus-max-version", "%s", text(boot, "vmbus_max_version"));
+	static const struct {
+		const char *member, *option;
+	} options[] = {
+		{"kernel", "--kernel"},	      {"initrd", "--initrd"},
+		{"command_line", "--append"}, {"vmbus_max_version", "--vmbus-max-version"},
+		{"order", "--boot-order"},    {"firmware", "--firmware"},
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		if (text(boot, options[i].member))
+			add_option(words, options[i].option, "%s", text(boot, options[i].member));
+	}
 	if (flag(boot, "stimer"))
 		add_option(words, "--stimer", "on");
 	if (flag(boot, "device_tree"))
@@ -205,6 +210,8 @@ char *settings_nic_spec(const json_t *nic, const int *fds, unsigned int count)
 	if (strcmp(kind, "switch") != 0)
 		value_add_number(&value, nic, "queues");
 	value_add_number(&value, nic, "bandwidth");
+	if (flag(nic, "legacy"))
+		value_add(&value, ",legacy");
 	return value_end(&value);
 }
 
@@ -272,6 +279,8 @@ static int add_all(struct words *words, const struct settings *settings,
 	add_option(words, "--name", "%s", settings_name(settings));
 	add_option(words, "--cpus", "%u", settings_processors(settings));
 	add_memory(words, settings_get(settings, "memory"));
+	add_option(words, "--generation", "%lld",
+		   (long long)json_integer_value(settings_get(settings, "generation")));
 	add_boot(words, settings_get(settings, "boot"));
 	for (size_t i = 0; i < json_array_size(disks); i++)
 		add_disk(words, json_array_get(disks, i));

@@ -35,7 +35,7 @@ static int merge(json_t *target, const json_t *change, unsigned int depth)
 /* What tells this VM and this definition from others stays. */
 static int check_fixed(const struct settings *old, const json_t *change, struct error *err)
 {
-	static const char *const fixed[] = {"version", "uuid", "revision"};
+	static const char *const fixed[] = {"version", "uuid", "revision", "generation"};
 
 	if (!json_is_object(change))
 		return schema_fail(err, "change", "",

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/guid.h"
+#include "mgmt/generation1.h"
 #include "mgmt/vmms/settings_schema.h"
 
 static json_int_t integer_or(const json_t *object, const char *member, json_int_t otherwise)
@@ -118,7 +119,10 @@ int settings_fill(json_t *settings, struct error *err)
 	if (!r)
 		r = check_memory(json_object_get(settings, "memory"), err);
 	if (!r)
-		r = settings_fill_disks(json_object_get(settings, "disks"), err);
+		r = settings_check_generation(settings, err);
+	if (!r)
+		r = settings_fill_disks(json_object_get(settings, "disks"),
+					settings_has_firmware(settings) ? IDE_PLACES : 0, err);
 	if (!r)
 		r = settings_fill_nics(json_object_get(settings, "nics"),
 				       json_string_value(json_object_get(settings, "uuid")), err);

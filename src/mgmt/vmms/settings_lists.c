@@ -1,9 +1,11 @@
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "mgmt/run_options.h"
+#include "mgmt/vmms/settings.h"
 #include "mgmt/vmms/settings_fill.h"
 #include "mgmt/vmms/settings_schema.h"
 
@@ -105,20 +107,28 @@ static int fill_names(json_t *list, const char *prefix, struct error *err)
 	return 0;
 }
 
-static int fill_luns(json_t *disks, struct error *err)
+int settings_give_lun(const json_t *disks, json_t *disk)
+{
+	json_t *lun = json_integer(0);
+
+	if (!lun)
+		return -ENOMEM;
+	/* There are no more disks than LUNs. */
+	while (find_same(disks, SIZE_MAX, "lun", lun))
+		json_integer_set(lun, json_integer_value(lun) + 1);
+	return json_object_set_new(disk, "lun", lun) ? -ENOMEM : 0;
+}
+
+static int fill_luns(json_t *disks, unsigned int ide_places, struct error *err)
 {
 	for (size_t i = 0; i < json_array_size(disks); i++) {
 		json_t *item = json_array_get(disks, i);
-		json_t *lun = json_integer(0);
 
-		if (!lun)
-			return error_memory(err, "the settings");
-		/* There are no more disks than LUNs. */
-		while (!json_object_get(item, "lun") && find_same(disks, i, "lun", lun))
-			json_integer_set(lun, json_integer_value(lun) + 1);
-		if (json_object_get(item, "lun"))
-			json_decref(lun);
-		else if (json_object_set_new(item, "lun", lun))
+		if (json_object_get(item, "lun") || has_kind("floppy", text_of(item, "kind")))
+			continue;
+		if (ide_places > 0)
+			ide_places--;
+		else if (settings_give_lun(disks, item))
 			return error_memory(err, "the settings");
 	}
 	return 0;
@@ -127,8 +137,14 @@ static int fill_luns(json_t *disks, struct error *err)
 static int check_disk(const json_t *disk, const char *path, struct error *err)
 {
 	static const struct special specials[] = {
-		{"read_only", "disk"}, {"direct", "disk"},	    {"format", "disk"},
-		{"timeout", "disk"},   {"path", "disk cdrom seed"}, {NULL, NULL},
+		{"read_only", "disk floppy"},
+		{"direct", "disk"},
+		{"format", "disk"},
+		{"timeout", "disk"},
+		{"lun", "disk cdrom seed"},
+		{"iops", "disk cdrom seed"},
+		{"bandwidth", "disk cdrom seed"},
+		{NULL, NULL},
 	};
 	const char *kind = text_of(disk, "kind");
 	const char *file = text_of(disk, "path");
@@ -153,7 +169,7 @@ static int check_disk(const json_t *disk, const char *path, struct error *err)
 	return 0;
 }
 
-int settings_fill_disks(json_t *disks, struct error *err)
+int settings_fill_disks(json_t *disks, unsigned int ide_places, struct error *err)
 {
 	int r = 0;
 
@@ -169,7 +185,7 @@ int settings_fill_disks(json_t *disks, struct error *err)
 		r = check_single(disks, "disks", "lun", err);
 	if (!r)
 		r = fill_names(disks, "disk", err);
-	return r ? r : fill_luns(disks, err);
+	return r ? r : fill_luns(disks, ide_places, err);
 }
 
 static int check_nic(json_t *nic, const char *path, struct error *err)

@@ -22,8 +22,8 @@ struct comparison {
 static const char *const own[] = {"name",	 "notes",    "owner", "start_action",
 				  "stop_action", "on_crash", "access"};
 /* What a guest finds at its start, or never. */
-static const char *const fixed[] = {"generation", "processors", "boot",	       "console",
-				    "display",	  "hvsock",	"integration", "on_reset"};
+static const char *const fixed[] = {"processors", "boot",	 "console", "display",
+				    "hvsock",	  "integration", "on_reset"};
 
 static bool same(const json_t *a, const json_t *b)
 {
@@ -127,7 +127,8 @@ static const json_t *counterpart(const json_t *others, const json_t *item, const
 
 	if (other)
 		return other;
-	other = find(others, identity, json_object_get(item, identity));
+	if (json_object_get(item, identity))
+		other = find(others, identity, json_object_get(item, identity));
 	if (!other || find(siblings, "name", json_object_get(other, "name")) ||
 	    !same_but(item, other, names, ARRAY_LENGTH(names)))
 		return NULL;
@@ -161,8 +162,9 @@ static void attach_disk(struct comparison *comparison, const json_t *disk)
 					      "format", "iops",	     "bandwidth", "timeout"};
 	json_t *parameters;
 
-	/* Drives are there from the start. */
-	if (!is_kind(disk, "disk") || is_occupied(comparison, json_object_get(disk, "lun"))) {
+	/* Drives are there from the start, and so is what is on IDE. */
+	if (!is_kind(disk, "disk") || !json_object_get(disk, "lun") ||
+	    is_occupied(comparison, json_object_get(disk, "lun"))) {
 		wait_item(comparison, "disks", disk);
 		return;
 	}
@@ -189,6 +191,8 @@ static void change_disk(struct comparison *comparison, const json_t *old, const 
 		return;
 	if (same_but(old, new, labels, ARRAY_LENGTH(labels))) {
 		note_item(comparison, comparison->steps->applied, "disks", new);
+	} else if (!lun) {
+		wait_item(comparison, "disks", new);
 	} else if (same_but(old, new, rates, ARRAY_LENGTH(rates))) {
 		parameters = json_pack("{s:O, s:o, s:o}", "lun", lun, "iops",
 				       number_or_none(new, "iops"), "bandwidth",
@@ -213,7 +217,11 @@ static void compare_disks(struct comparison *comparison)
 	for (size_t i = 0; i < json_array_size(old); i++) {
 		const json_t *disk = json_array_get(old, i);
 
-		if (!counterpart(new, disk, old, "lun"))
+		if (counterpart(new, disk, old, "lun"))
+			continue;
+		if (!json_object_get(disk, "lun"))
+			wait_item(comparison, "disks", disk);
+		else
 			add_step(comparison, "DetachDisk",
 				 json_pack("{s:O}", "lun", json_object_get(disk, "lun")), "disks",
 				 disk, NULL);
@@ -229,8 +237,18 @@ static void compare_disks(struct comparison *comparison)
 	}
 }
 
+/* On PCI, which is as it was at the start. */
+static bool is_legacy(const json_t *nic)
+{
+	return json_is_true(json_object_get(nic, "legacy"));
+}
+
 static void detach_nic(struct comparison *comparison, const json_t *nic)
 {
+	if (is_legacy(nic)) {
+		wait_item(comparison, "nics", nic);
+		return;
+	}
 	add_step(comparison, "DetachNic", json_pack("{s:O}", "nic", json_object_get(nic, "mac")),
 		 "nics", nic, NULL);
 }
@@ -240,6 +258,10 @@ static void attach_nic(struct comparison *comparison, const json_t *nic)
 	CLEANUP_FREE char *spec = NULL;
 	json_t *parameters = NULL;
 
+	if (is_legacy(nic)) {
+		wait_item(comparison, "nics", nic);
+		return;
+	}
 	if (!is_kind(nic, "switch")) {
 		spec = settings_nic_spec(nic, NULL, 0);
 		parameters = spec ? json_pack("{s:s}", "spec", spec) : NULL;
@@ -262,6 +284,8 @@ static void change_nic(struct comparison *comparison, const json_t *old, const j
 			 json_pack("{s:O, s:o}", "nic", json_object_get(new, "mac"), "bandwidth",
 				   number_or_none(new, "bandwidth")),
 			 "nics", new, new);
+	} else if (is_legacy(old)) {
+		wait_item(comparison, "nics", new);
 	} else {
 		attach_nic(comparison, new);
 	}

@@ -5,6 +5,7 @@
 
 #include "base/guid.h"
 #include "mgmt/display_options.h"
+#include "mgmt/generation1.h"
 #include "mgmt/memory_options.h"
 #include "mgmt/nic_options.h"
 #include "mgmt/rate_options.h"
@@ -58,6 +59,11 @@ static bool is_vnc(const char *text)
 	       (!display.vnc_path || is_path(display.vnc_path));
 }
 
+static bool is_order(const char *text)
+{
+	return !generation1_check_order(text, NULL);
+}
+
 static bool is_mac(const char *text)
 {
 	struct run_nic nic;
@@ -92,7 +98,7 @@ static bool is_account(const char *text)
 static const char *const versions[] = {"2.4", "3.0", "4.0", "4.1", "5.0",
 				       "5.1", "5.2", "5.3", NULL};
 static const char *const formats[] = {"raw", "vhd", "vhdx", NULL};
-static const char *const disk_kinds[] = {"disk", "cdrom", "seed", NULL};
+static const char *const disk_kinds[] = {"disk", "cdrom", "seed", "floppy", NULL};
 static const char *const nic_kinds[] = {"switch", "user", "tap", "stream", NULL};
 static const char *const console_kinds[] = {"ring", "none", NULL};
 static const char *const start_kinds[] = {"nothing", "if_ran", "always", NULL};
@@ -135,19 +141,22 @@ static const struct schema_member memory[] = {
 };
 
 static const struct schema_member boot[] = {
-	{"kernel", .required = true, TEXT(SETTINGS_FILE_PATH_MAX, FILE_PATH, is_path)},
+	{"kernel", TEXT(SETTINGS_FILE_PATH_MAX, FILE_PATH, is_path)},
 	{"initrd", TEXT(SETTINGS_FILE_PATH_MAX, FILE_PATH, is_path)},
 	{"command_line", .kind = SCHEMA_TEXT, .max = SETTINGS_APPEND_MAX,
 	 .remedy = "the kernel's command line"},
 	{"vmbus_max_version", CHOICE(versions, "one of 2.4, 3.0, 4.0, 4.1, 5.0, 5.1, 5.2 and 5.3")},
 	{"stimer", BOOLEAN_OR(false)},
 	{"device_tree", BOOLEAN_OR(false)},
+	{"order",
+	 TEXT(TEXT_MAX, "disk, cd, floppy and network, each once at most, like cd,disk", is_order)},
+	{"firmware", TEXT(SETTINGS_FILE_PATH_MAX, FILE_PATH, is_path)},
 	{NULL},
 };
 
 static const struct schema_member disk[] = {
 	{"name", TEXT(SETTINGS_LABEL_MAX, LABEL, run_name_valid)},
-	{"kind", .required = true, CHOICE(disk_kinds, "disk, cdrom or seed")},
+	{"kind", .required = true, CHOICE(disk_kinds, "disk, cdrom, seed or floppy")},
 	{"path",
 	 TEXT(SETTINGS_FILE_PATH_MAX, "an absolute path, or for a disk an nbd:// URI", is_image)},
 	{"read_only", BOOLEAN},
@@ -169,6 +178,7 @@ static const struct schema_member nic[] = {
 	{"path", TEXT(SETTINGS_FILE_PATH_MAX, "the absolute path of a socket", is_path)},
 	{"mac", TEXT(TEXT_MAX, "six bytes like 00:15:5d:01:02:03, the first of them even", is_mac)},
 	{"queues", INTEGER(1, NIC_QUEUES_MAX, "a number of queues")},
+	{"legacy", BOOLEAN},
 	{"bandwidth", INTEGER(LIMIT_BITS_MIN, LIMIT_MAX, "bits a second")},
 	{"attached_by", USER},
 	{NULL},
@@ -245,10 +255,10 @@ const struct schema_member settings_members[] = {
 	{"notes", .kind = SCHEMA_TEXT, .max = SETTINGS_NOTES_MAX, .remedy = "notes"},
 	{"owner", OBJECT(owner)},
 	{"revision", INTEGER_OR(1, INT32_MAX, "the revision", 1)},
-	{"generation", INTEGER_OR(2, 2, "the generation", 2)},
+	{"generation", INTEGER_OR(1, 2, "the generation", 2)},
 	{"processors", .required = true, OBJECT(processors)},
 	{"memory", .required = true, OBJECT(memory)},
-	{"boot", .required = true, OBJECT(boot)},
+	{"boot", OBJECT(boot), .always = true},
 	{"disks", LIST(disk, PROTOCOL_DISKS_MAX, "disks and drives")},
 	{"nics", LIST(nic, PROTOCOL_NICS_MAX, "NICs")},
 	{"console", OBJECT(console), .always = true},
