@@ -172,6 +172,7 @@ static int put_boot(json_t *settings, const struct run_options *run, struct erro
 		json_object_set_new(boot, "device_tree", json_true());
 	if (run->boot_order)
 		json_object_set_new(boot, "order", json_string(run->boot_order));
+	put_number(boot, "menu", run->boot_menu);
 	if (!r)
 		r = put_path(boot, "firmware", run->firmware, err);
 	if (!r && json_object_size(boot) > 0)

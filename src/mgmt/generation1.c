@@ -79,6 +79,7 @@ static int check_generation2(const struct run_options *options, struct error *er
 		{"--firmware", options->firmware != NULL},
 		{"--firmware-log", options->firmware_log != NULL},
 		{"--boot-order", options->boot_order != NULL},
+		{"--boot-menu", options->boot_menu > 0},
 		{"--floppy", generation1_floppy(options) >= 0},
 	};
 

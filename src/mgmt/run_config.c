@@ -270,6 +270,8 @@ static void add_start(json_t *config, struct fd_table *table, const struct run_o
 		json_object_set_new(config, "firmware",
 				    image(table, "--firmware", options->firmware, files->firmware));
 		json_object_set_new(config, "boot_order", generation1_boot_order(options));
+		json_object_set_new(config, "boot_menu_ms",
+				    json_integer(options->boot_menu * 1000u));
 		return;
 	}
 	json_object_set_new(config, "kernel",

@@ -149,6 +149,17 @@ static int set_disk(void *target, const char *value, struct error *err)
 	return add_disk(target, "--disk", value, run_disk_parse, err);
 }
 
+static int set_boot_menu(void *target, const char *value, struct error *err)
+{
+	uint64_t seconds;
+
+	if (parse_u64(value, 1, RUN_BOOT_MENU_MAX, &seconds))
+		return error_set(err, EINVAL, "--boot-menu %.40s: give 1 to %d seconds", value,
+				 RUN_BOOT_MENU_MAX);
+	((struct run_options *)target)->boot_menu = (unsigned int)seconds;
+	return 0;
+}
+
 static int set_floppy(void *target, const char *value, struct error *err)
 {
 	return add_disk(target, "--floppy", value, run_floppy_parse, err);
@@ -354,6 +365,10 @@ static const struct option vm_options[] = {
 	 "what a Generation 1 VM boots from: disk, cd, floppy, network (default: "
 	 "cd,disk,network,floppy)",
 	 set_boot_order},
+	{"--boot-menu", "SECONDS",
+	 "a Generation 1 VM's firmware waits so long for the Esc key, and then offers what there "
+	 "is",
+	 set_boot_menu},
 	{"--floppy", "FILE[,ro]", "image of the medium in a Generation 1 VM's floppy drive",
 	 set_floppy},
 	{"--firmware", "FILE", "of a Generation 1 VM (default: " RUN_FIRMWARE ")", set_firmware},

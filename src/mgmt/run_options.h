@@ -37,6 +37,7 @@ struct run_options {
 	const char *firmware;	  /* of Generation 1 */
 	const char *firmware_log; /* NULL for none */
 	const char *boot_order;	  /* of Generation 1: mgmt/generation1.h */
+	unsigned int boot_menu;	  /* seconds that its firmware offers a menu; 0: none */
 	const char *kernel;	  /* of Generation 2 */
 	const char *initrd;	  /* NULL for none */
 	const char *append;
@@ -70,6 +71,8 @@ struct run_options {
 int run_options_parse(int argc, char **argv, bool managed, struct run_options *options,
 		      struct error *err);
 void run_options_clear(struct run_options *options);
+
+#define RUN_BOOT_MENU_MAX 60 /* seconds */
 
 /* Debian's SeaBIOS, a Generation 1 VM's firmware where none is named. */
 #define RUN_FIRMWARE	 "/usr/share/seabios/bios-256k.bin"

@@ -159,6 +159,19 @@ def bad_firmware_is_refused(place):
 
 
 @test
+def the_firmware_offers_a_menu(place):
+    def shows(words):
+        return lambda: words in place.run("screenshot", "pc", "--text").stdout
+
+    with run_pc(place, "--boot-menu", "60", "--disk", place.file("disk.img", bytes(1 << 20))):
+        wait_for(shows("Press ESC for boot menu"), "the offer")
+        place.does("send-key", "pc", "esc")
+        wait_for(shows("Select boot device"), "the menu")
+        place.does("send-key", "pc", "1")
+        wait_for(shows("Booting from Hard Disk"), "the choice")
+
+
+@test
 def the_daemon_keeps_a_pc(place):
     need_kvm()
     disk, more = place.file("disk.img", bytes(1 << 20)), place.file("more.img", bytes(1 << 20))
@@ -200,6 +213,8 @@ def a_generation_has_its_own_options(place):
                         (["--generation", "1", "--append", "quiet"], "leave out"),
                         (["--kernel", kernel, "--firmware", kernel], "--generation 1"),
                         (["--kernel", kernel, "--boot-order", "cd"], "--generation 1"),
+                        (["--kernel", kernel, "--boot-menu", "5"], "--generation 1"),
+                        (["--generation", "1", "--boot-menu", "61"], "1 to 60"),
                         (["--kernel", kernel, "--nic", "user,legacy"], "--generation 1"),
                         (["--generation", "1", "--boot-order", "disk,cd,disk"], "once"),
                         (["--generation", "1", "--boot-order", ""], "once"),

@@ -188,6 +188,8 @@ static const struct {
 	{PC("'boot':{'order':'disk,cd,disk'}"), "boot.order"},
 	{PC("'boot':{'order':'usb'}"), "boot.order"},
 	{PC("'boot':{'firmware':'f'}"), "boot.firmware"},
+	{PC("'boot':{'menu':61}"), "boot.menu"},
+	{WITH("'boot':{'kernel':'/k','menu':5}"), "boot.menu"},
 	{PC("'disks':[{'kind':'floppy'}]"), "disks[0].path"},
 	{PC("'disks':[{'kind':'floppy','path':'/f','lun':1}]"), "disks[0].lun"},
 	{PC("'disks':[{'kind':'floppy','path':'/f','format':'raw'}]"), "disks[0].format"},

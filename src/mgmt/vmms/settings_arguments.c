@@ -159,6 +159,9 @@ static void add_boot(struct words *words, const json_t *boot)
 		if (text(boot, options[i].member))
 			add_option(words, options[i].option, "%s", text(boot, options[i].member));
 	}
+	if (json_object_get(boot, "menu"))
+		add_option(words, "--boot-menu", "%lld",
+			   (long long)json_integer_value(json_object_get(boot, "menu")));
 	if (flag(boot, "stimer"))
 		add_option(words, "--stimer", "on");
 	if (flag(boot, "device_tree"))

@@ -150,6 +150,7 @@ static const struct schema_member boot[] = {
 	{"device_tree", BOOLEAN_OR(false)},
 	{"order",
 	 TEXT(TEXT_MAX, "disk, cd, floppy and network, each once at most, like cd,disk", is_order)},
+	{"menu", INTEGER(1, RUN_BOOT_MENU_MAX, "seconds")},
 	{"firmware", TEXT(SETTINGS_FILE_PATH_MAX, FILE_PATH, is_path)},
 	{NULL},
 };
