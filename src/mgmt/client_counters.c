@@ -140,6 +140,30 @@ static void print_parts(const json_t *tree, const char *kind, const char *part, 
 	end_table(table);
 }
 
+/* Disks on IDE: each by its emulated controller, and as the guest's own driver has it. */
+static void print_ide(const json_t *tree, struct table *table)
+{
+	const json_t *ide = json_object_get(json_object_get(tree, "devices"), "ide");
+	const char *key, *offered_key;
+	json_t *unit, *node;
+
+	json_object_foreach((json_t *)ide, key, unit)
+	{
+		char label[LABEL_SIZE];
+
+		if (!is_kind(key, "lun"))
+			continue;
+		snprintf(label, sizeof(label), "ide %.16s", own_name(key));
+		print_row(table, label, unit);
+		snprintf(label, sizeof(label), "ide %.16s vmbus", own_name(key));
+		json_object_foreach(json_object_get(unit, "offered"), offered_key, node)
+		{
+			if (is_kind(offered_key, "lun"))
+				print_row(table, label, node);
+		}
+	}
+}
+
 static void print_sockets(const json_t *tree)
 {
 	struct table table = {"HV_SOCK", hvsock_columns, ARRAY_LENGTH(hvsock_columns)};
@@ -162,6 +186,7 @@ static void print_counters(const json_t *reply, bool json)
 		return;
 	}
 	print_channels(tree);
+	print_ide(tree, &disks);
 	print_parts(tree, "scsi", "lun", &disks);
 	print_parts(tree, "netvsp", "channel", &nics);
 	print_parts(tree, "netvsp", "queue", &queues);

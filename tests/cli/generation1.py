@@ -169,6 +169,10 @@ def the_firmware_offers_a_menu(place):
         wait_for(shows("Select boot device"), "the menu")
         place.does("send-key", "pc", "1")
         wait_for(shows("Booting from Hard Disk"), "the choice")
+        # The boot sector was read by IDE; nothing by the channel that it is offered on as well.
+        rows = [line.split() for line in place.does("counters", "pc").splitlines()]
+        reads = {" ".join(row[:-7]): int(row[-7]) for row in rows if row[:1] == ["ide"]}
+        expect(reads["ide 0"] > 0 and reads["ide 0 vmbus"] == 0, rows)
 
 
 @test
