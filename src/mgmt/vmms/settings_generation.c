@@ -10,8 +10,6 @@
 
 /* What only a VM of the one generation, or of the other, has. */
 
-#define GENERATION1_NAME "a Generation 1 VM"
-
 static bool is_given(const json_t *object, const char *member)
 {
 	const json_t *value = json_object_get(object, member);
@@ -38,14 +36,12 @@ static int check_boot(const json_t *boot, bool generation1, struct error *err)
 
 	if (generation1)
 		return refuse_boot(boot, loaded,
-				   "the firmware of " GENERATION1_NAME " boots from "
-				   "its disks",
-				   err);
+				   "the firmware of a Generation 1 VM boots from its disks", err);
 	if (!is_given(boot, "kernel"))
 		return schema_fail(err, "boot", "kernel",
 				   "it is missing; give the absolute path of a file, or "
 				   "generation 1 to boot from a disk");
-	return refuse_boot(boot, firmware, "only " GENERATION1_NAME " has firmware", err);
+	return refuse_boot(boot, firmware, "only a Generation 1 VM has firmware", err);
 }
 
 static bool is_floppy(const json_t *disk)
@@ -64,8 +60,8 @@ static int check_floppies(const json_t *disks, bool generation1, struct error *e
 		snprintf(path, sizeof(path), "disks[%zu]", i);
 		if (!generation1)
 			return schema_fail(err, path, "kind",
-					   "only " GENERATION1_NAME " has a floppy drive; give "
-					   "disk, cdrom or seed");
+					   "only a Generation 1 VM has a floppy drive; give disk, "
+					   "cdrom or seed");
 		if (count++)
 			return schema_fail(err, path, "kind",
 					   "a VM has one floppy drive; give one medium");
@@ -98,8 +94,8 @@ static int check_nics(const json_t *nics, bool generation1, struct error *err)
 		snprintf(path, sizeof(path), "nics[%zu]", i);
 		if (!generation1)
 			return schema_fail(err, path, "legacy",
-					   "only " GENERATION1_NAME " has a legacy adapter; leave "
-					   "it out");
+					   "only a Generation 1 VM has a legacy adapter; leave it "
+					   "out");
 		if (count++ == LEGACY_NICS_MAX)
 			return schema_fail(err, path, "legacy",
 					   "a VM has room for %d legacy adapters; leave it out",
