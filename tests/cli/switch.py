@@ -440,6 +440,22 @@ def a_host_forwards_for_guests_only(place):
 
 
 @test
+def a_slow_packet_filter_is_waited_for(place):
+    """Our own change of the table is told to us before the tool that made it has ended."""
+    slow = os.path.join(place.path, "slow-nat")
+    with open(slow, "w", encoding="utf-8") as script:
+        script.write(f"#!/bin/sh\n{os.environ['BULKHEAD_NAT']} \"$@\"\n"
+                     "status=$?\nsleep 0.5\nexit $status\n")
+    os.chmod(slow, 0o755)
+    with world() as (host, _):
+        daemon = Daemon(host, place, BULKHEAD_NAT=slow)
+        fds = switch_port(host, daemon)
+        wait_for(lambda: forwarding_of(host, "outside0") == "1", "the way out")
+        close_all(fds)
+        daemon.end()
+
+
+@test
 def a_host_that_forwards_stays_as_it_is(place):
     with world() as (host, _):
         host.script("echo 1 >/proc/sys/net/ipv4/ip_forward\nip link add locked0 type bridge\n"

@@ -24,6 +24,7 @@ struct switch_nat {
 	struct event_source *ended;
 	int findings; /* what it writes of other firewalls */
 	char *next;   /* rules that came while it ran */
+	bool next_only_absent;
 	char bridge[IFNAMSIZ];
 	char mark[64];
 };
@@ -112,6 +113,11 @@ static void read_findings(const struct switch_nat *nat, char *text)
 	text[strcspn(text, "\n")] = '\0';
 }
 
+static const char *verb_of(bool only_absent)
+{
+	return only_absent ? "keep" : "make";
+}
+
 static void ended(void *context, uint32_t events)
 {
 	struct switch_nat *nat = context;
@@ -128,7 +134,7 @@ static void ended(void *context, uint32_t events)
 	if (nat->next) {
 		CLEANUP_FREE char *text = TAKE_POINTER(nat->next);
 
-		if (begin(nat, "make", text, &err))
+		if (begin(nat, verb_of(nat->next_only_absent), text, &err))
 			nat->done(nat->context, err.text, NULL);
 		return;
 	}
@@ -145,11 +151,14 @@ int switch_nat_apply(struct switch_nat *nat, const struct switch_nat_rules *rule
 	snprintf(nat->bridge, sizeof(nat->bridge), "%s", rules->bridge);
 	snprintf(nat->mark, sizeof(nat->mark), "%s", rules->mark);
 	if (nat->ended) {
+		/* To make is told to whoever watches the tables, and so to us, who then want to
+		 * keep: only that it stays so brings this to an end where nft is slow. */
+		nat->next_only_absent = only_absent && (!nat->next || nat->next_only_absent);
 		free(nat->next);
 		nat->next = TAKE_POINTER(text);
 		return 0;
 	}
-	return begin(nat, only_absent ? "keep" : "make", text, err);
+	return begin(nat, verb_of(only_absent), text, err);
 }
 
 /* Waits until what runs has ended, then ends it. */
