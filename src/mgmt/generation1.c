@@ -137,7 +137,7 @@ int generation1_check(struct run_options *options, struct error *err)
 
 static bool wants_ide(const struct run_disk *disk)
 {
-	return disk->lun < 0 && !disk->floppy;
+	return disk->lun < 0 && !disk->controller && !disk->floppy;
 }
 
 int generation1_ide_place(const struct run_options *options, unsigned int disk)

@@ -6,11 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/guid.h"
+#include "mgmt/controller.h"
 #include "mgmt/supervisor.h"
 #include "mgmt/vm_interface.h"
-
-#define CONTROLLER "scsi"
 
 /* A call that the worker has not answered yet. */
 struct change {
@@ -191,26 +189,13 @@ void hotplug_detach_nic(void *context, struct varlink_call *call, const json_t *
 		refuse(call, r, NULL);
 }
 
-/* The guest finds the same controller under the same number: FNV-1a of both. */
-static void make_instance(const char *vm_name, unsigned int number, struct guid *instance)
-{
-	uint64_t value = 0xcbf29ce484222325u;
-
-	for (size_t i = 0; i < sizeof(instance->bytes); i++) {
-		for (const char *c = vm_name; *c; c++)
-			value = (value ^ (uint8_t)*c) * 0x100000001b3u;
-		value = (value ^ number) * 0x100000001b3u;
-		instance->bytes[i] = (uint8_t)(value >> 32);
-	}
-}
-
 static void controller_attached(void *context, const json_t *reply, const char *error)
 {
 	struct change *change = context;
-	char id[16];
+	char id[CONTROLLER_ID_SIZE];
 	json_t *answer;
 
-	snprintf(id, sizeof(id), CONTROLLER "%u", change->controller);
+	controller_id(change->controller, id);
 	if (!reply) {
 		change->hotplug->controllers[change->controller] = false;
 		vm_interface_answer(change->call, NULL, error);
@@ -226,24 +211,19 @@ void hotplug_attach_controller(void *context, struct varlink_call *call, const j
 {
 	struct hotplug *hotplug = supervisor_hotplug(context);
 	struct change change = {.hotplug = hotplug, .call = call, .controller = 1};
-	char id[16], text[GUID_TEXT_SIZE];
-	struct guid instance;
 	json_t *config;
 	int r;
 
-	while (hotplug && change.controller < HOTPLUG_CONTROLLERS_MAX &&
+	while (hotplug && change.controller < CONTROLLERS_MAX &&
 	       hotplug->controllers[change.controller])
 		change.controller++;
-	if (!hotplug || change.controller == HOTPLUG_CONTROLLERS_MAX) {
+	if (!hotplug || change.controller == CONTROLLERS_MAX) {
 		vm_interface_answer(call, NULL,
 				    "a VM has at most 8 storage controllers; detach one");
 		return;
 	}
-	snprintf(id, sizeof(id), CONTROLLER "%u", change.controller);
-	make_instance(supervisor_name(context), change.controller, &instance);
-	guid_format(&instance, text);
-	config = json_pack("{s:s, s:s, s:s, s:s, s:[]}", "device", CONTROLLER, "id", id, "instance",
-			   text, "on_full", hotplug->pause_when_full ? "pause" : "report", "disks");
+	config = controller_config(supervisor_name(context), change.controller,
+				   hotplug->pause_when_full, json_array());
 	hotplug->controllers[change.controller] = true;
 	r = send_change(context, attach_message(config, 0), NULL, 0, controller_attached, &change);
 	if (r) {
@@ -255,14 +235,9 @@ void hotplug_attach_controller(void *context, struct varlink_call *call, const j
 /* 0 for the first and for what is none. */
 static unsigned int number_of(const struct hotplug *hotplug, const char *id)
 {
-	char own[16];
+	int number = controller_number(id);
 
-	for (unsigned int i = 1; i < HOTPLUG_CONTROLLERS_MAX; i++) {
-		snprintf(own, sizeof(own), CONTROLLER "%u", i);
-		if (hotplug->controllers[i] && !strcmp(own, id))
-			return i;
-	}
-	return 0;
+	return number > 0 && hotplug->controllers[number] ? (unsigned int)number : 0;
 }
 
 static void controller_detached(void *context, const json_t *reply, const char *error)
@@ -302,9 +277,7 @@ void hotplug_detach_controller(void *context, struct varlink_call *call, const j
 const char *hotplug_controller(const json_t *parameters)
 {
 	const json_t *given = json_object_get(parameters, "controller");
-	const char *id = json_string_value(given);
+	const char *id = given && !json_is_null(given) ? json_string_value(given) : "scsi";
 
-	if (!given || json_is_null(given))
-		return CONTROLLER;
-	return id && !strncmp(id, CONTROLLER, strlen(CONTROLLER)) ? id : NULL;
+	return id && controller_number(id) >= 0 ? id : NULL;
 }

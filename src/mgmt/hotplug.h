@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/varlink.h"
+#include "mgmt/controller.h"
 #include "mgmt/nics.h"
 #include "mgmt/remote_disks.h"
 
@@ -9,13 +10,11 @@
  * the supervisor; what fails leaves nothing behind.
  */
 
-#define HOTPLUG_CONTROLLERS_MAX 8 /* with the first, which stays */
-
 struct hotplug {
 	struct nics *nics;
 	struct remote_disks *remotes;
-	bool pause_when_full;			   /* what a new controller's disks do */
-	bool controllers[HOTPLUG_CONTROLLERS_MAX]; /* but for the first: which there are */
+	bool pause_when_full;		   /* what a new controller's disks do */
+	bool controllers[CONTROLLERS_MAX]; /* but for the first: which there are */
 };
 
 void hotplug_attach_nic(void *context, struct varlink_call *call, const json_t *parameters);

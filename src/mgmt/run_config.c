@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/text.h"
+#include "mgmt/controller.h"
 #include "mgmt/generation1.h"
 #include "mgmt/worker_spawn.h"
 
@@ -15,6 +16,7 @@
 #define FLOPPY_TYPE_1440 4  /* of the drive, as CMOS memory names it */
 #define COM2_PORT	 0x2f8
 #define COM2_GSI	 3
+#define IDE		 -1 /* in the place of a SCSI controller's number */
 
 /* Descriptors on their way, and the index that the configuration calls each by. */
 struct fd_table {
@@ -98,9 +100,20 @@ static json_t *disk_of(struct fd_table *table, const struct run_disk *disk, int 
 	return config;
 }
 
-/* Those of one controller. */
+/* The first that is free, where all before it on its controller are as they come. */
+static int default_lun(const struct run_options *options, unsigned int disk)
+{
+	int lun = 0;
+
+	for (unsigned int i = 0; i < disk; i++)
+		lun += options->disks[i].controller == options->disks[disk].controller;
+	return lun;
+}
+
+/* Those of one controller, by its number. */
 static json_t *disks_of(struct fd_table *table, const struct run_options *options,
-			const struct vm_files *files, const struct remote_disks *remotes, bool ide)
+			const struct vm_files *files, const struct remote_disks *remotes,
+			int controller)
 {
 	json_t *disks = json_array();
 
@@ -108,10 +121,10 @@ static json_t *disks_of(struct fd_table *table, const struct run_options *option
 		const struct run_disk *disk = &options->disks[i];
 		int place = generation1_ide_place(options, i);
 
-		if ((place >= 0) != ide || disk->floppy)
+		if (disk->floppy || (place >= 0 ? IDE : (int)disk->controller) != controller)
 			continue;
-		if (!ide)
-			place = disk->lun < 0 ? (int)i : disk->lun;
+		if (controller != IDE)
+			place = disk->lun < 0 ? default_lun(options, i) : disk->lun;
 		json_array_append_new(disks, disk_of(table, disk, place, files->disks[i],
 						     &files->parents[i],
 						     remote_disks_find(remotes, disk)));
@@ -132,26 +145,25 @@ static json_t *floppy(struct fd_table *table, const struct run_options *options,
 	return config;
 }
 
-static const char *on_full(const struct run_options *options)
-{
-	return options->pause_when_full ? "pause" : "report";
-}
-
 static void generation1_drives(json_t *list, struct fd_table *table,
 			       const struct run_options *options, const struct vm_files *files,
 			       const struct remote_disks *remotes)
 {
-	json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "device", "ide", "on_full",
-					      on_full(options), "disks",
-					      disks_of(table, options, files, remotes, true)));
+	json_array_append_new(list,
+			      json_pack("{s:s, s:s, s:o}", "device", "ide", "on_full",
+					options->pause_when_full ? "pause" : "report", "disks",
+					disks_of(table, options, files, remotes, IDE)));
 	json_array_append_new(list, floppy(table, options, files));
 }
 
-static json_t *scsi(struct fd_table *table, const struct run_options *options,
-		    const struct vm_files *files, const struct remote_disks *remotes)
+/* The first without disks too: they may be attached later. */
+static void controllers(json_t *list, struct fd_table *table, const struct run_options *options,
+			const struct vm_files *files, const struct remote_disks *remotes)
 {
-	return json_pack("{s:s, s:s, s:o}", "device", "scsi", "on_full", on_full(options), "disks",
-			 disks_of(table, options, files, remotes, false));
+	for (unsigned int i = 0; i < options->controllers; i++)
+		json_array_append_new(
+			list, controller_config(options->name, i, options->pause_when_full,
+						disks_of(table, options, files, remotes, (int)i)));
 }
 
 /* legacy: how many legacy adapters come before it. */
@@ -243,8 +255,7 @@ static json_t *devices(struct fd_table *table, const struct run_options *options
 		json_array_append_new(list, json_pack("{s:s}", "device", "debug_exit"));
 	if (options->generation1)
 		generation1_drives(list, table, options, files, remotes);
-	/* Without disks too: they may be attached later. */
-	json_array_append_new(list, scsi(table, options, files, remotes));
+	controllers(list, table, options, files, remotes);
 	if (options->hvsock_path)
 		json_array_append_new(list, json_pack("{s:s}", "device", "hvsock"));
 	json_array_append_new(list, memory_options_device(&options->memory));

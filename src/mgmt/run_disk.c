@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "mgmt/controller.h"
 #include "mgmt/rate_options.h"
 #include "mgmt/words.h"
 #include "worker/protocol.h"
@@ -46,6 +47,8 @@ static int set_word(struct run_disk *disk, const char *what, const char *word, s
 		disk->direct = true;
 	else if (!strncmp(word, "lun=", 4) && !parse_u64(word + 4, 0, PROTOCOL_DISKS_MAX - 1, &lun))
 		disk->lun = (int)lun;
+	else if (!strncmp(word, "controller=", 11) && controller_number(word + 11) >= 0)
+		disk->controller = (unsigned int)controller_number(word + 11);
 	else if (!strncmp(word, "timeout=", 8) &&
 		 !parse_u64(word + 8, 1, RUN_DISK_TIMEOUT_MAX, &seconds))
 		disk->timeout = (unsigned int)seconds;
@@ -54,10 +57,10 @@ static int set_word(struct run_disk *disk, const char *what, const char *word, s
 	else
 		return error_set(
 			err, EINVAL,
-			"%.200s: \"%.80s\" is not ro, direct, lun=0 to lun=%d, format=raw, vhd or "
-			"vhdx, iops=N, bandwidth=SIZE or timeout=1 to 3600; a comma in a path "
-			"is written twice",
-			what, word, PROTOCOL_DISKS_MAX - 1);
+			"%.200s: \"%.80s\" is not ro, direct, lun=0 to lun=%d, controller=scsi to "
+			"controller=scsi%d, format=raw, vhd or vhdx, iops=N, bandwidth=SIZE or "
+			"timeout=1 to 3600; a comma in a path is written twice",
+			what, word, PROTOCOL_DISKS_MAX - 1, CONTROLLERS_MAX - 1);
 	return 0;
 }
 
@@ -156,8 +159,8 @@ int run_floppy_parse(const char *flag, const char *value, struct run_disk *disk,
 
 	if (r)
 		return r;
-	if (run_disk_is_remote(disk->path) || disk->lun >= 0 || disk->iops || disk->bandwidth ||
-	    disk->direct || disk->format != run_disk_format_find("raw")) {
+	if (run_disk_is_remote(disk->path) || disk->lun >= 0 || disk->controller || disk->iops ||
+	    disk->bandwidth || disk->direct || disk->format != run_disk_format_find("raw")) {
 		run_disk_clear(disk);
 		return error_set(
 			err, EINVAL,

@@ -7,8 +7,9 @@
 
 #define RUN_DISK_TIMEOUT_MAX 3600 /* seconds */
 
-/* A disk as the command line has it, PATH[,ro][,direct][,lun=N][,format=F][,iops=N][,bandwidth=B];
- * or a DVD drive and its medium. */
+/* A disk as the command line has it,
+ * PATH[,ro][,direct][,lun=N][,controller=ID][,format=F][,iops=N][,bandwidth=B]; or a DVD drive and
+ * its medium. */
 struct run_disk {
 	const char *flag; /* "--disk" or the like, for sentences */
 	char *path;	  /* owned; NULL for an empty drive */
@@ -17,9 +18,10 @@ struct run_disk {
 	bool seed;   /* the path is that of a directory, and the medium to be made of it */
 	bool read_only;
 	bool direct;
-	int lun;	      /* -1: the first that is free */
-	const char *format;   /* raw, vhd or vhdx; or nbd, and the path is a URI */
-	unsigned int timeout; /* seconds that an NBD server may be silent */
+	unsigned int controller; /* of the SCSI ones; 0: the first */
+	int lun;		 /* -1: the first that is free */
+	const char *format;	 /* raw, vhd or vhdx; or nbd, and the path is a URI */
+	unsigned int timeout;	 /* seconds that an NBD server may be silent */
 	/* How much it may do in a second; 0: no limit. */
 	uint64_t iops;
 	uint64_t bandwidth; /* bytes */

@@ -1,4 +1,5 @@
 #include "mgmt/run_options.h"
+#include "mgmt/controller.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -147,6 +148,33 @@ static int add_disk(struct run_options *options, const char *flag, const char *v
 static int set_disk(void *target, const char *value, struct error *err)
 {
 	return add_disk(target, "--disk", value, run_disk_parse, err);
+}
+
+static int set_controllers(void *target, const char *value, struct error *err)
+{
+	uint64_t count;
+
+	if (parse_u64(value, 1, CONTROLLERS_MAX, &count))
+		return error_set(err, EINVAL, "--controllers %.40s: give 1 to %d", value,
+				 CONTROLLERS_MAX);
+	((struct run_options *)target)->controllers = (unsigned int)count;
+	return 0;
+}
+
+/* Each that a disk names is there. */
+static int check_controllers(const struct run_options *options, struct error *err)
+{
+	for (unsigned int i = 0; i < options->disk_count; i++) {
+		const struct run_disk *disk = &options->disks[i];
+
+		if (disk->controller >= options->controllers)
+			return error_set(
+				err, EINVAL,
+				"%s %.200s: there is no controller scsi%u; give --controllers %u",
+				disk->flag, disk->path ? disk->path : "none", disk->controller,
+				disk->controller + 1);
+	}
+	return 0;
 }
 
 static int set_boot_menu(void *target, const char *value, struct error *err)
@@ -376,11 +404,15 @@ static const struct option vm_options[] = {
 	 set_kernel},
 	{"--initrd", "FILE", "initial RAM disk", set_initrd},
 	{"--append", "STRING", "kernel command line", set_append},
-	{"--disk", "PATH[,ro][,direct][,lun=N][,format=raw|vhd|vhdx][,iops=N][,bandwidth=SIZE]",
+	{"--disk",
+	 "PATH[,ro][,direct][,lun=N][,controller=scsiN][,format=raw|vhd|vhdx][,iops=N][,bandwidth="
+	 "SIZE]",
 	 "image or block device on the SCSI controller (of a Generation 1 VM the first four on "
 	 "IDE, "
 	 "unless lun= is given); *.vhd and *.vhdx are read as such, all else is raw; up to 64",
 	 set_disk},
+	{"--controllers", "N", "SCSI controllers, 1 to 8 (default: 1): scsi, scsi1 and so on",
+	 set_controllers},
 	{"--cdrom", "ISO|none", "DVD drive with that image in it, on the same controller",
 	 set_cdrom},
 	{"--seed", "DIR",
@@ -442,6 +474,7 @@ int run_options_parse(int argc, char **argv, bool managed, struct run_options *o
 		.pause_when_full = managed,
 		.console = managed ? RUN_CONSOLE_RING : RUN_CONSOLE_STDIO,
 		.cpus = 1,
+		.controllers = 1,
 		.memory = memory_options_static(DEFAULT_MEMORY),
 		.append = "",
 		.vmbus_max_version = vmbus_versions[ARRAY_LENGTH(vmbus_versions) - 1],
@@ -453,6 +486,8 @@ int run_options_parse(int argc, char **argv, bool managed, struct run_options *o
 	if (r)
 		return r;
 	r = generation1_check(options, err);
+	if (!r)
+		r = check_controllers(options, err);
 	if (!r)
 		r = check_pcaps(options, err);
 	if (r)

@@ -43,6 +43,7 @@ struct run_options {
 	const char *append;
 	struct run_disk disks[PROTOCOL_DISKS_MAX];
 	unsigned int disk_count;
+	unsigned int controllers; /* synthetic ones for storage, the first of them included */
 	struct run_nic nics[PROTOCOL_NICS_MAX];
 	unsigned int nic_count;
 	struct run_display display;

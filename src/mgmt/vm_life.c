@@ -134,6 +134,8 @@ static int supervise(struct vm_life *life, struct spawned_worker *worker,
 		.context = given->context,
 	};
 
+	for (unsigned int i = 1; i < life->options->controllers; i++)
+		hotplug.controllers[i] = true;
 	nics_part(&life->nics, &parts[config.part_count++]);
 	remote_disks_part(&life->remotes, &parts[config.part_count++]);
 	if (life->hvsock)

@@ -186,6 +186,24 @@ def controllers_come_and_go(place):
 
 
 @test
+def controllers_are_there_from_the_start(place):
+    first, second = place.file("first", bytes(4096)), place.file("second", bytes(8192))
+    third = place.file("third", bytes(4096))
+    with Vm(place, "--disk", first, "--controllers", "3", "--disk", second + ",controller=scsi1",
+            "--disk", third + ",controller=scsi1") as vm:
+        luns = {name: [key for key in node.get("figures", {}) if key.startswith("lun@")]
+                for name, node in vm.tree()["devices"].items() if name.startswith("scsi")}
+        expect(luns == {"scsi": ["lun@0"], "scsi@scsi1": ["lun@0", "lun@1"], "scsi@scsi2": []},
+               luns)
+        expect(place.does("controller", "attach", "vm") == "scsi3\n", "the next")
+        place.does("controller", "detach", "vm", "scsi1")
+    for words, said in ((("--disk", first + ",controller=scsi1"), "--controllers 2"),
+                        (("--disk", first + ",controller=nic0"), "controller=scsi"),
+                        (("--controllers", "0"), "1 to 8"), (("--controllers", "9"), "1 to 8")):
+        expect_failure(place.run("run", "--kernel", first, *words), 2, said)
+
+
+@test
 def network_block_devices_are_attached(place):
     if subprocess.run("command -v nbdkit", shell=True, stdout=subprocess.DEVNULL).returncode:
         raise Skip("no nbdkit")
