@@ -36,8 +36,7 @@ struct verb {
 	unsigned int words;
 	const struct option_set *options;
 	const char *usage;
-	/* Their parameters: for a VM of `bulkhead run`, and for one that the daemon keeps; without
-	 * the second there is nothing like it. */
+	/* Their parameters: for a VM of `bulkhead run`, and for one that the daemon keeps. */
 	int (*read)(const char *const *words, json_t **parameters, struct error *err);
 	int (*read_kept)(const struct attach_command *command, json_t **parameters,
 			 struct error *err);
@@ -71,8 +70,7 @@ static const struct option plain_options[] = {
 	{"--json", NULL, "print JSON", set_json},
 };
 static const struct option controller_options[] = {
-	{"--controller", "ID",
-	 "of a VM of `bulkhead run`: the controller (scsi, scsi1 ...; default: the first)",
+	{"--controller", "ID", "the controller (scsi, scsi1 ...; default: the first)",
 	 set_controller},
 };
 static const struct option drive_options[] = {
@@ -256,6 +254,8 @@ static int read_kept_attach(const struct attach_command *command, json_t **param
 		return r;
 	r = vm_options_disk(&disk, &object, err);
 	run_disk_clear(&disk);
+	if (!r && command->controller)
+		json_object_set_new(object, "controller", text_json(command->controller));
 	if (!r)
 		*parameters = json_pack("{s:o}", "disk", object);
 	return r;
@@ -265,7 +265,8 @@ static int read_kept_disk(const struct attach_command *command, json_t **paramet
 			  struct error *err)
 {
 	CLEANUP_FREE char *name = NULL;
-	int r = parts_find(command->words[0], &parts_disks, command->words[1], &name, err);
+	int r = parts_find(command->words[0], &parts_disks, command->words[1], command->controller,
+			   &name, err);
 
 	if (!r)
 		*parameters = json_pack("{s:s}", "disk", name);
@@ -306,11 +307,23 @@ static int read_kept_nic(const struct attach_command *command, json_t **paramete
 			 struct error *err)
 {
 	CLEANUP_FREE char *name = NULL;
-	int r = parts_find(command->words[0], &parts_nics, command->words[1], &name, err);
+	int r = parts_find(command->words[0], &parts_nics, command->words[1], NULL, &name, err);
 
 	if (!r)
 		*parameters = json_pack("{s:s}", "nic", name);
 	return r;
+}
+
+static int read_kept_no_more(const struct attach_command *command, json_t **parameters,
+			     struct error *err)
+{
+	return read_no_more(command->words, parameters, err);
+}
+
+static int read_kept_controller(const struct attach_command *command, json_t **parameters,
+				struct error *err)
+{
+	return read_controller(command->words, parameters, err);
 }
 
 static void print_reply(const json_t *reply, bool json)
@@ -360,14 +373,8 @@ static int call_kept(const struct attach_command *command, const struct verb *ve
 		     struct error *err)
 {
 	json_t *parameters = NULL;
-	int r;
+	int r = verb->read_kept(command, &parameters, err);
 
-	if (command->controller)
-		return error_set(err, EINVAL,
-				 "%s: a VM of the daemon has one controller; leave out "
-				 "--controller",
-				 command->words[0]);
-	r = verb->read_kept(command, &parameters, err);
 	if (!r)
 		r = parts_call(command->words[0], verb->method, parameters, command->json, err);
 	json_decref(parameters);
@@ -387,7 +394,7 @@ static int call_verb(int argc, char **argv, const struct verb *verb)
 	r = client_find(command.words[0], &owner, &err);
 	if (r) {
 		code = client_exit(r);
-	} else if (owner == CLIENT_DAEMON && verb->read_kept) {
+	} else if (owner == CLIENT_DAEMON) {
 		r = call_kept(&command, verb, &err);
 		code = client_exit(r);
 	} else {
@@ -468,7 +475,8 @@ int command_nic_attach(int argc, char **argv)
 int command_controller_attach(int argc, char **argv)
 {
 	static const struct verb verb = {
-		"AttachController", 1, &plain_set, "the NAME of a running VM", read_no_more, NULL,
+		"AttachController", 1, &plain_set, "the NAME of a VM", read_no_more,
+		read_kept_no_more,
 	};
 
 	return call_verb(argc, argv, &verb);
@@ -477,12 +485,9 @@ int command_controller_attach(int argc, char **argv)
 int command_controller_detach(int argc, char **argv)
 {
 	static const struct verb verb = {
-		"DetachController",
-		2,
-		&plain_set,
-		"the NAME of a running VM and one of its controllers, like scsi1",
-		read_controller,
-		NULL};
+		"DetachController", 2,
+		&plain_set,	    "the NAME of a VM and one of its controllers, like scsi1",
+		read_controller,    read_kept_controller};
 
 	return call_verb(argc, argv, &verb);
 }

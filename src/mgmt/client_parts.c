@@ -56,8 +56,19 @@ static bool is_meant(const json_t *item, const char *member, const char *word)
 	return !strcmp(member, "path") && *text && same_path(word, text);
 }
 
+/* A LUN is one of a controller: of the first, where none is named. */
+static bool is_there(const json_t *item, const char *member, const char *controller)
+{
+	const char *own = guest_text(item, "controller");
+
+	if (!controller && strcmp(member, "lun") != 0)
+		return true;
+	return !strcmp(*own ? own : "scsi", controller ? controller : "scsi");
+}
+
 /* By the first member that knows the word: a disk may be called by another's LUN. */
-static const json_t *find(const json_t *items, const struct parts_kind *kind, const char *word)
+static const json_t *find(const json_t *items, const struct parts_kind *kind, const char *word,
+			  const char *controller)
 {
 	for (size_t i = 0; i < ARRAY_LENGTH(kind->identity) && kind->identity[i]; i++) {
 		size_t index;
@@ -65,7 +76,8 @@ static const json_t *find(const json_t *items, const struct parts_kind *kind, co
 
 		json_array_foreach((json_t *)items, index, item)
 		{
-			if (is_meant(item, kind->identity[i], word))
+			if (is_meant(item, kind->identity[i], word) &&
+			    is_there(item, kind->identity[i], controller))
 				return item;
 		}
 	}
@@ -79,8 +91,8 @@ static const json_t *items_of(const json_t *reply, const char *list)
 	return json_object_get(json_object_get(vm, "settings"), list);
 }
 
-int parts_find(const char *vm, const struct parts_kind *kind, const char *word, char **name,
-	       struct error *err)
+int parts_find(const char *vm, const struct parts_kind *kind, const char *word,
+	       const char *controller, char **name, struct error *err)
 {
 	const json_t *item;
 	json_t *reply;
@@ -88,7 +100,7 @@ int parts_find(const char *vm, const struct parts_kind *kind, const char *word, 
 
 	if (r)
 		return r;
-	item = find(items_of(reply, kind->list), kind, word);
+	item = find(items_of(reply, kind->list), kind, word, controller);
 	if (!item)
 		r = error_set(err, ESRCH,
 			      "%s: it has no %s \"%.200s\"; `bulkhead %s list` has those it has",
@@ -102,9 +114,10 @@ int parts_find(const char *vm, const struct parts_kind *kind, const char *word, 
 static void print_reply(const char *vm, const json_t *reply)
 {
 	const json_t *item = json_object_get(reply, parts_disks.item);
-	const char *name =
-		guest_text(item ? item : json_object_get(reply, parts_nics.item), "name");
+	const char *name = json_string_value(json_object_get(reply, "controller"));
 
+	if (!name)
+		name = guest_text(item ? item : json_object_get(reply, parts_nics.item), "name");
 	if (*name)
 		printf("%s\n", name);
 	if (json_is_true(json_object_get(reply, "waiting")))
@@ -164,16 +177,22 @@ static void describe(const json_t *item, char *text, size_t size)
 }
 
 /* Of a Generation 1 VM, one without a LUN is on IDE, or the floppy drive's. */
-static const char *place_of(const json_t *disk, char number[24])
+static const char *place_of(const json_t *disk, char place[40])
 {
-	if (json_object_get(disk, "lun"))
-		return member_text(disk, "lun", number);
+	const char *controller = guest_text(disk, "controller");
+	char number[24];
+
+	if (json_object_get(disk, "lun")) {
+		snprintf(place, 40, "%.15s%s%s", controller, *controller ? ":" : "",
+			 member_text(disk, "lun", number));
+		return place;
+	}
 	return !strcmp(guest_text(disk, "kind"), "floppy") ? "-" : "ide";
 }
 
 static void add_disk(json_t *rows, const json_t *disk)
 {
-	char lun[24], details[160];
+	char lun[40], details[160];
 
 	describe(disk, details, sizeof(details));
 	json_array_append_new(rows, json_pack("[s, s, s, s, s]", guest_text(disk, "name"),

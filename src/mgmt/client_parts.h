@@ -20,10 +20,11 @@ extern const struct parts_kind parts_nics;
 
 /*
  * The name of the one that word means, a new string: its name, or its LUN or path, or its address.
+ * controller: that which a disk is on; NULL: any, but the first for a LUN.
  * -ESRCH where there is none, or as client_call has it, with a sentence.
  */
-int parts_find(const char *vm, const struct parts_kind *kind, const char *word, char **name,
-	       struct error *err);
+int parts_find(const char *vm, const struct parts_kind *kind, const char *word,
+	       const char *controller, char **name, struct error *err);
 
 /*
  * Calls a method of the daemon's about one, with parameters (borrowed), and prints its name, and

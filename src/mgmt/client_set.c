@@ -63,8 +63,7 @@ static const struct option disk_options[] = {
 	{"--iops", "N|none", "operations a second; one of more than 8 KiB counts as several",
 	 set_iops},
 	{"--bandwidth", "SIZE|none", "bytes a second, like 50M", set_bandwidth},
-	{"--controller", "ID",
-	 "of a VM of `bulkhead run`: the controller (scsi, scsi1 ...; default: the first)",
+	{"--controller", "ID", "the controller (scsi, scsi1 ...; default: the first)",
 	 set_controller},
 	{"--json", NULL, "print JSON", set_json},
 };
@@ -147,14 +146,12 @@ static int call_kept(struct set_command *command, struct error *err)
 	CLEANUP_FREE char *name = NULL;
 	int r;
 
-	if (json_object_get(command->parameters, "controller"))
-		return error_set(err, EINVAL,
-				 "%s: a VM of the daemon has one controller; leave out "
-				 "--controller",
-				 command->name);
-	r = parts_find(command->name, kind, command->part, &name, err);
+	r = parts_find(command->name, kind, command->part,
+		       json_string_value(json_object_get(command->parameters, "controller")), &name,
+		       err);
 	if (r)
 		return r;
+	json_object_del(command->parameters, "controller");
 	json_object_set_new(command->parameters, kind->item, text_json(name));
 	return parts_call(command->name, command->nic ? "SetNic" : "SetDisk", command->parameters,
 			  command->json, err);

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/text.h"
 #include "mgmt/client_vm_options.h"
+#include "mgmt/controller.h"
 
 /* The options of `bulkhead run` as members of the daemon's Settings. */
 
@@ -54,6 +55,17 @@ static void put_number(json_t *object, const char *key, uint64_t number)
 		json_object_set_new(object, key, json_integer((json_int_t)number));
 }
 
+/* The first is meant where none is named. */
+static void put_controller(json_t *disk, unsigned int controller)
+{
+	char id[CONTROLLER_ID_SIZE];
+
+	if (!controller)
+		return;
+	controller_id(controller, id);
+	json_object_set_new(disk, "controller", json_string(id));
+}
+
 int vm_options_disk(const struct run_disk *disk, json_t **out, struct error *err)
 {
 	bool remote = disk->path && run_disk_is_remote(disk->path);
@@ -76,6 +88,7 @@ int vm_options_disk(const struct run_disk *disk, json_t **out, struct error *err
 		json_object_set_new(object, "format", json_string(disk->format));
 	if (disk->lun >= 0)
 		json_object_set_new(object, "lun", json_integer(disk->lun));
+	put_controller(object, disk->controller);
 	put_number(object, "iops", disk->iops);
 	put_number(object, "bandwidth", disk->bandwidth);
 	if (remote)
@@ -291,6 +304,7 @@ int vm_options_settings(const struct vm_options *options, json_t **settings, str
 
 	if (run->has_generation)
 		json_object_set_new(object, "generation", json_integer(run->generation1 ? 1 : 2));
+	put_number(object, "controllers", run->controllers);
 	if (run->cpus)
 		json_object_set_new(object, "processors",
 				    json_pack("{s:i}", "count", (int)run->cpus));

@@ -82,6 +82,11 @@ def disks_of_guest(daemon, name):
             for lun, figures in scsi["figures"].items() if lun.startswith("lun@")}
 
 
+def controllers_of_guest(daemon, name):
+    devices = daemon.call("Inspect", vm=name)["tree"]["devices"]
+    return sum(device.startswith("scsi") for device in devices)
+
+
 def disks_of_definition(vm):
     return {disk["lun"]: (disk["path"], disk.get("iops", 0)) for disk in vm["settings"]["disks"]}
 
@@ -100,6 +105,7 @@ def expect_whole(daemon, name):
     expect(vm["state"] == "running" and vm["waiting"] == [], vm)
     expect(disks_of_guest(daemon, name) == disks_of_definition(vm), disks_of_guest(daemon, name), vm)
     expect(len(netvsps(daemon, name)) == len(vm["settings"]["nics"]), netvsps(daemon, name), vm)
+    expect(controllers_of_guest(daemon, name) == vm["settings"]["controllers"], vm)
     note = next(daemon.notes())
     expect(note["settings"]["disks"] == vm["settings"]["disks"], note, vm)
     return vm["settings"]
@@ -144,7 +150,7 @@ def a_daemon_killed_at_any_point_of_a_change_leaves_it_whole(place):
         daemon.create("one")
         daemon.start_vm("one")
         a, b, c = (disk(place, name, lun) for lun, name in enumerate(("a", "b", "c")))
-        base = {"disks": [a], "nics": [], "notes": ""}
+        base = {"disks": [a], "nics": [], "notes": "", "controllers": 1}
         peer = socket.socket(socket.AF_UNIX)
         peer.bind(os.path.join(place.path, "peer"))
         peer.listen(1000)
@@ -156,6 +162,9 @@ def a_daemon_killed_at_any_point_of_a_change_leaves_it_whole(place):
                 ("SetVM", {"change": {"disks": [b, c], "notes": "two for one"}}),
                 ("AttachNic", {"nic": nic})):
             kill_at_each_point(place, daemon, base, method, parameters)
+        for count, method, parameters in ((1, "AttachController", {}),
+                                          (2, "DetachController", {"controller": "scsi1"})):
+            kill_at_each_point(place, daemon, {**base, "controllers": count}, method, parameters)
         peer.close()
 
 def race(clients, act):

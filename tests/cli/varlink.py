@@ -554,7 +554,8 @@ def a_vm_of_the_daemon_is_traced(place):
 @test
 def what_is_passed_on_is_as_in_the_interface_of_a_vm(place):
     """But for the VM's name, and what the daemon adds for itself."""
-    own = {"AttachDisk", "DetachDisk", "SetDisk", "ChangeMedium", "AttachNic", "DetachNic", "SetNic"}
+    own = {"AttachDisk", "DetachDisk", "SetDisk", "ChangeMedium", "AttachNic", "DetachNic", "SetNic",
+           "AttachController", "DetachController"}
     with daemon(place) as service, Vm(place):
         theirs = Service(place.socket("vm")).interfaces[VM].methods
         ours = service.interfaces[VMMS].methods

@@ -216,7 +216,6 @@ def one_resolver_finds_both_kinds_of_vm(place):
         uuid = place.reply("vm", "show", "first")["vm"]["uuid"]
         expect(place.reply("inspect", uuid)["memory"] == 64 << 20, "by UUID")
         expect(place.reply("vm", "inspect", "first")["memory"] == 64 << 20, "by vm")
-        expect_failure(place.run("controller", "attach", "second"), 1, "second", "bulkhead run")
     expect_failure(place.run("run", "--name", "vmms", "--kernel", payload("idle")), 1, "vmms")
 
 
@@ -256,7 +255,52 @@ def disks_and_nics_come_and_go(place):
         for words in (("disk", "attach", "web", disk, "--controller", "scsi1"),
                       ("disk", "attach", "web", disk + ",lun=x"), ("nic", "attach", "web", "what")):
             expect_failure(place.run(*words), 2)
-        expect_failure(place.run("controller", "attach", "web"), 1, "web")
+
+
+@test
+def controllers_come_and_go(place):
+    def devices():
+        return [name for name in place.reply("inspect", "web")["devices"]
+                if name.startswith("scsi")]
+
+    with Daemon(place):
+        disk, more = place.file("data.img", bytes(4096)), place.file("more.img", bytes(4096))
+        place.does("vm", "create", "web", "--kernel", payload("idle"), "--memory", "64M",
+                   "--no-nic", "--controllers", "2", "--disk", disk + ",controller=scsi1")
+        for state in ("off", "running"):
+            if state == "running":
+                place.does("vm", "start", "web")
+                expect(devices() == ["scsi", "scsi@scsi1"], devices())
+            made = place.reply("controller", "attach", "web")
+            expect(made == {"controller": "scsi2", "waiting": False}, made)
+            made = place.reply("disk", "attach", "web", more, "--controller", "scsi2")["disk"]
+            expect((made["lun"], made["controller"]) == (0, "scsi2"), made)
+            listed = [line.split()[:3] for line in place.does("disk", "list", "web").splitlines()]
+            expect(listed[1:] == [["disk0", "disk", "scsi1:0"], ["disk1", "disk", "scsi2:0"]],
+                   listed)
+            for identity, said in (("scsi", "stays"), ("scsi1", "scsi2 first"),
+                                   ("scsi2", "detach them first"), ("scsi9", "scsi9")):
+                result = place.run("controller", "detach", "web", identity)
+                expect(result.returncode != 0 and said in result.stderr, result)
+            expect_failure(place.run("disk", "set", "web", "0", "--iops", "9"), 5, "web", "list")
+            place.does("disk", "set", "web", "0", "--controller", "scsi2", "--iops", "9")
+            if state == "running":
+                expect(devices() == ["scsi", "scsi@scsi1", "scsi@scsi2"], devices())
+                metrics = place.does("metrics")
+                for name in ("disk0", "disk1"):
+                    expect(f'bulkhead_vm_disk_size_bytes{{vm="web",disk="{name}"}} 4096' in
+                           metrics, metrics)
+            place.does("disk", "detach", "web", "0", "--controller", "scsi2")
+            place.does("controller", "detach", "web", "scsi2")
+            expect(place.reply("vm", "show", "web")["vm"]["settings"]["controllers"] == 2, state)
+        expect(devices() == ["scsi", "scsi@scsi1"], devices())
+        for _ in range(6):
+            place.does("controller", "attach", "web")
+        expect_failure(place.run("controller", "attach", "web"), 2, "8 storage controllers")
+        place.does("vm", "set", "web", "controllers=2")
+        expect(devices() == ["scsi", "scsi@scsi1"], devices())
+        place.does("vm", "set", "web", "controllers=1", "disks=[]")
+        expect(devices() == ["scsi"], devices())
 
 
 def hang_up(listener):

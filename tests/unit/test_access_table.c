@@ -43,6 +43,8 @@ static const struct {
 	{"DetachDisk", ACCESS_ADMINISTER, CHANGES},
 	{"SetDisk", ACCESS_ADMINISTER, CHANGES},
 	{"ChangeMedium", ACCESS_ADMINISTER, CHANGES},
+	{"AttachController", ACCESS_ADMINISTER, CHANGES},
+	{"DetachController", ACCESS_ADMINISTER, CHANGES},
 	{"AttachNic", ACCESS_ADMINISTER, CHANGES},
 	{"DetachNic", ACCESS_ADMINISTER, CHANGES},
 	{"SetNic", ACCESS_ADMINISTER, CHANGES},

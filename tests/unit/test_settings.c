@@ -94,8 +94,10 @@ START_TEST(everything_is_kept)
 		"'processors':{'count':64},'memory':{'startup':134217728,'minimum':67108864,"
 		"'maximum':268435456,'buffer':30,'weight':0},'boot':{'kernel':'/k','initrd':'/i',"
 		"'command_line':'console=ttyS0','vmbus_max_version':'4.1','stimer':true,"
-		"'device_tree':true},'disks':[{'name':'root','kind':'disk','path':'/d,1.vhdx',"
-		"'read_only':true,'direct':true,'format':'vhdx','lun':5,'iops':100,"
+		"'device_tree':true},'controllers':3,'disks':[{'name':'root','kind':'disk','path':'"
+		"/d,1.vhdx',"
+		"'read_only':true,'direct':true,'format':'vhdx','lun':5,'controller':'scsi2','iops'"
+		":100,"
 		"'bandwidth':1048576,'attached_by':0},{'name':'dvd','kind':'cdrom','lun':0},"
 		"{'name':'far','kind':'disk','path':'nbd://h/x','lun':2,'timeout':9},"
 		"{'name':'s','kind':'seed','path':'/s','lun':1}],'nics':[{'name':'n','kind':"
@@ -223,6 +225,17 @@ static const struct {
 	{WITH("'disks':[{'kind':'cdrom','name':'x'},{'kind':'cdrom','name':'x'}]"),
 	 "disks[0].name"},
 	{WITH("'disks':[{'kind':'cdrom','lun':1},{'kind':'cdrom','lun':1}]"), "disks[0].lun"},
+	{WITH("'controllers':0"), "controllers"},
+	{WITH("'controllers':9"), "controllers"},
+	{WITH("'controllers':2,'disks':[{'kind':'cdrom','controller':'scsi2'}]"),
+	 "disks[0].controller"},
+	{WITH("'controllers':8,'disks':[{'kind':'cdrom','controller':'scsi8'}]"),
+	 "disks[0].controller"},
+	{WITH("'disks':[{'kind':'cdrom','controller':1}]"), "disks[0].controller"},
+	{WITH("'controllers':2,'disks':[{'kind':'cdrom','lun':1,'controller':'scsi1'},"
+	      "{'kind':'cdrom','lun':1,'controller':'scsi1'}]"),
+	 "disks[0].lun"},
+	{PC("'disks':[{'kind':'floppy','path':'/f','controller':'scsi'}]"), "disks[0].controller"},
 	{NIC("'kind':'tap'"), "nics[1].interface"},
 	{NIC("'kind':'tap','interface':'a/b'"), "nics[1].interface"},
 	{NIC("'kind':'tap','interface':'a,mac=00:15:5d:00:00:01'"), "nics[1].interface"},
@@ -368,6 +381,29 @@ START_TEST(long_texts_are_refused)
 	settings_free(settings);
 	free(text);
 	json_decref(json);
+}
+END_TEST
+
+/* A LUN is free or not on its own controller; a PC's other controllers are not IDE. */
+START_TEST(each_controller_has_its_luns)
+{
+	struct settings *settings = settings_of(
+		"{" MINIMAL ",'controllers':2,'disks':[{'kind':'cdrom','controller':'scsi1'},"
+		"{'kind':'cdrom'},{'kind':'cdrom','lun':0,'controller':'scsi'},"
+		"{'kind':'cdrom','controller':'scsi1'}]}");
+
+	ck_assert_uint_eq(settings_controllers(settings), 2);
+	expect(settings_disks(settings),
+	       "[{'name':'disk0','kind':'cdrom','lun':0,'controller':'scsi1'},"
+	       "{'name':'disk1','kind':'cdrom','lun':1},{'name':'disk2','kind':'cdrom','lun':0},"
+	       "{'name':'disk3','kind':'cdrom','lun':1,'controller':'scsi1'}]");
+	settings_free(settings);
+	settings = settings_of(PC("'controllers':2,'disks':[{'kind':'cdrom','controller':'scsi1'},"
+				  "{'kind':'cdrom'}]"));
+	expect(settings_disks(settings),
+	       "[{'name':'disk0','kind':'cdrom','lun':0,'controller':'scsi1'},"
+	       "{'name':'disk1','kind':'cdrom'}]");
+	settings_free(settings);
 }
 END_TEST
 
@@ -526,6 +562,7 @@ int main(void)
 	tcase_add_test(test_case, lists_end);
 	tcase_add_test(test_case, a_generation_1_vm_boots_from_its_disks);
 	tcase_add_test(test_case, long_texts_are_refused);
+	tcase_add_test(test_case, each_controller_has_its_luns);
 	tcase_add_test(test_case, names_numbers_and_addresses_are_made);
 	tcase_add_test(test_case, a_change_merges);
 	tcase_add_test(test_case, no_change_is_no_revision);

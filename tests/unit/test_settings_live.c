@@ -40,12 +40,13 @@ START_TEST(run_reads_what_was_meant)
 	const struct launch_files none = {.nics = {{.count = 0}}};
 	struct run_options options;
 	char **words = read_back(
-		"{" MINIMAL "," UUID ",'processors':{'count':3},'memory':{'startup':134217728,"
+		"{" MINIMAL "," UUID
+		",'processors':{'count':3},'controllers':2,'memory':{'startup':134217728,"
 		"'maximum':268435456,'weight':7},'boot':{'kernel':'/k','initrd':'/i,1',"
 		"'command_line':'--dtb a=b','vmbus_max_version':'4.0','stimer':true},'disks':["
 		"{'kind':'disk','path':'/d,,e,ro.vhdx','direct':true,'lun':7,'iops':5},"
 		"{'kind':'cdrom'},{'kind':'cdrom','path':'/none'},{'kind':'disk','path':"
-		"'nbd://h/x','timeout':9},{'kind':'seed','path':'/s'}],"
+		"'nbd://h/x','timeout':9},{'kind':'seed','path':'/s','controller':'scsi1'}],"
 		"'nics':[{'kind':'stream','path':'/n,1','mac':'02:00:00:00:00:05','bandwidth':"
 		"5000},{'kind':'tap','interface':'tap0','queues':2},{'kind':'user'}],"
 		"'display':{'vnc':'unix:/v,w'},'hvsock':{'path':'/h'},'integration':{'kvp':false,"
@@ -65,6 +66,9 @@ START_TEST(run_reads_what_was_meant)
 	ck_assert_str_eq(options.vmbus_max_version, "4.0");
 	ck_assert(options.stimer);
 	ck_assert(!options.device_tree);
+	ck_assert_uint_eq(options.controllers, 2);
+	ck_assert_uint_eq(options.disks[3].controller, 0);
+	ck_assert_uint_eq(options.disks[4].controller, 1);
 	ck_assert_uint_eq(options.disk_count, 5);
 	ck_assert_str_eq(options.disks[0].path, "/d,,e,ro.vhdx");
 	ck_assert_str_eq(options.disks[0].format, "vhdx");
@@ -338,6 +342,43 @@ START_TEST(what_is_on_ide_stays)
 }
 END_TEST
 
+#define ON(name, controller)                                                                       \
+	"{'name':'" name "','kind':'disk','path':'/" name "','lun':0,'controller':'" controller "'}"
+
+START_TEST(controllers_come_before_their_disks_and_go_after_them)
+{
+	const char *one = VM("'disks':[" ROOT "]");
+	const char *three =
+		VM("'controllers':3,'disks':[" ROOT "," ON("b", "scsi1") "," ON("c", "scsi2") "]");
+
+	expect_live(one, three,
+		    STEPS("AttachController {}", "AttachController {}",
+			  "AttachDisk {'path':'/b','lun':0,'controller':'scsi1'}",
+			  "AttachDisk {'path':'/c','lun':0,'controller':'scsi2'}"),
+		    "['controllers','disks.b','disks.c']", "[]");
+	expect_live(three, one,
+		    STEPS("DetachDisk {'lun':0,'controller':'scsi1'}",
+			  "DetachDisk {'lun':0,'controller':'scsi2'}",
+			  "DetachController {'controller':'scsi2'}",
+			  "DetachController {'controller':'scsi1'}"),
+		    "['disks.b','disks.c','controllers']", "[]");
+}
+END_TEST
+
+/* One that stays has its disk taken away by nobody. */
+START_TEST(a_disk_that_waits_holds_its_controller)
+{
+	expect_live(VM("'controllers':2,'disks':[" ROOT "," ON("b", "scsi1") "]"),
+		    VM("'disks':[" ROOT ",{'name':'b','kind':'disk','path':'/b','lun':7}]"),
+		    NO_STEPS, "[]", "['disks.b','controllers']");
+	expect_live(VM("'controllers':2,'disks':[" ROOT "," ON("b", "scsi1") "]"),
+		    VM("'controllers':2,'disks':[" ROOT ",{'name':'b','kind':'disk','path':'/b',"
+		       "'lun':0,'controller':'scsi1','iops':9}]"),
+		    STEPS("SetDisk {'lun':0,'controller':'scsi1','iops':9,'bandwidth':0}"),
+		    "['disks.b']", "[]");
+}
+END_TEST
+
 #define LEGACY(name, number)                                                                       \
 	"{'name':'" name "','kind':'user','legacy':true,'mac':'02:00:00:00:00:0" number "'}"
 
@@ -399,6 +440,8 @@ int main(void)
 	tcase_add_test(test_case, media_change_in_a_drive);
 	tcase_add_test(test_case, a_disk_is_not_swapped_by_surprise);
 	tcase_add_test(test_case, what_is_on_ide_stays);
+	tcase_add_test(test_case, controllers_come_before_their_disks_and_go_after_them);
+	tcase_add_test(test_case, a_disk_that_waits_holds_its_controller);
 	tcase_add_test(test_case, legacy_adapters_stay);
 	tcase_add_test(test_case, another_name_is_the_same_disk);
 	tcase_add_test(test_case, nics_change_live);

@@ -166,8 +166,8 @@ static void step_done(struct change *change, struct vm *vm, const struct setting
  * waiting. */
 static bool is_meant(const struct change *change, const struct settings_step *step)
 {
-	return !change->kind->list || (!strcmp(step->list, change->kind->list) && step->name &&
-				       !strcmp(step->name, change->name));
+	return !change->kind->list || (!strcmp(step->list, change->kind->list) &&
+				       (!step->name || !strcmp(step->name, change->name)));
 }
 
 static void go_on(struct change *change, struct vm *vm);

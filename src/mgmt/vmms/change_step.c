@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/event_loop.h"
+#include "mgmt/controller.h"
 #include "mgmt/vmms/resources.h"
 #include "mgmt/vmms/settings_arguments.h"
 #include "mgmt/vmms/settings_live.h"
@@ -136,10 +137,12 @@ json_t *change_step_note(const struct settings_step *step)
 
 /* A device that came or went. */
 static const struct presence {
-	const char *attach, *detach, *identity;
+	const char *attach, *detach;
+	const char *identity; /* member of the item; NULL: a controller, which is none */
 } presences[] = {
 	{"AttachDisk", "DetachDisk", "lun"},
 	{"AttachNic", "DetachNic", "mac"},
+	{"AttachController", "DetachController", NULL},
 };
 
 static const struct presence *presence_of(const char *method)
@@ -154,7 +157,7 @@ static const struct presence *presence_of(const char *method)
 /* Its list, and where it is one of that, its name. */
 static int set_member(struct settings_step *step, const char *member)
 {
-	static const char *const lists[] = {"disks", "nics", "memory", "resources"};
+	static const char *const lists[] = {"disks", "nics", "controllers", "memory", "resources"};
 	const char *dot = strchr(member, '.');
 	size_t length = dot ? (size_t)(dot - member) : strlen(member);
 
@@ -167,6 +170,20 @@ static int set_member(struct settings_step *step, const char *member)
 			step->list = lists[i];
 	}
 	return step->list ? 0 : -EINVAL;
+}
+
+/* count: how many there were to be after the step. */
+static int settle_controller(bool attached, const json_t *count, struct settings_step *step)
+{
+	json_int_t rest = json_integer_value(count) - attached;
+	char id[CONTROLLER_ID_SIZE];
+
+	if (rest < 1 || rest >= CONTROLLERS_MAX)
+		return -EINVAL;
+	controller_id((unsigned int)rest, id);
+	step->parameters = json_pack("{s:s}", "controller", id);
+	step->value = json_integer(rest);
+	return step->parameters && step->value ? 0 : -ENOMEM;
 }
 
 int change_step_settle(const json_t *note, struct settings_step *step)
@@ -186,12 +203,15 @@ int change_step_settle(const json_t *note, struct settings_step *step)
 		return step->value && (!method || parameters) ? 0 : -EINVAL;
 	}
 	step->method = presence->detach;
+	if (!presence->identity)
+		return settle_controller(strcmp(method, presence->attach) == 0, value, step);
 	if (!value)
 		step->parameters = json_incref(parameters);
 	else if (!strcmp(presence->identity, "mac"))
 		step->parameters = json_pack("{s:O}", "nic", json_object_get(value, "mac"));
 	else
-		step->parameters = json_pack("{s:O}", "lun", json_object_get(value, "lun"));
+		step->parameters = json_pack("{s:O, s:O*}", "lun", json_object_get(value, "lun"),
+					     "controller", json_object_get(value, "controller"));
 	return step->parameters ? 0 : -EINVAL;
 }
 

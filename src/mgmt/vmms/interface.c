@@ -39,6 +39,8 @@ static const struct varlink_method methods[] = {
 	METHOD("DetachDisk", ADMINISTER, method_detach_disk, TURN),
 	METHOD("SetDisk", ADMINISTER, method_set_disk, TURN),
 	METHOD("ChangeMedium", ADMINISTER, method_change_medium, TURN),
+	METHOD("AttachController", ADMINISTER, method_attach_controller, TURN),
+	METHOD("DetachController", ADMINISTER, method_detach_controller, TURN),
 	METHOD("AttachNic", ADMINISTER, method_attach_nic, TURN),
 	METHOD("DetachNic", ADMINISTER, method_detach_nic, TURN),
 	METHOD("SetNic", ADMINISTER, method_set_nic, TURN),

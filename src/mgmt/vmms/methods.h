@@ -53,6 +53,8 @@ void method_attach_disk(struct request *request, struct vm *vm);
 void method_detach_disk(struct request *request, struct vm *vm);
 void method_set_disk(struct request *request, struct vm *vm);
 void method_change_medium(struct request *request, struct vm *vm);
+void method_attach_controller(struct request *request, struct vm *vm);
+void method_detach_controller(struct request *request, struct vm *vm);
 void method_attach_nic(struct request *request, struct vm *vm);
 void method_detach_nic(struct request *request, struct vm *vm);
 void method_set_nic(struct request *request, struct vm *vm);

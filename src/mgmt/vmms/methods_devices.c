@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "mgmt/controller.h"
 #include "mgmt/vmms/change.h"
 #include "mgmt/vmms/methods.h"
 #include "mgmt/vmms/request.h"
@@ -267,4 +268,75 @@ void method_change_medium(struct request *request, struct vm *vm)
 	else
 		json_object_del(drive, "path");
 	change_list(request, vm, &disks, items, &disks.set, request_text(request, "disk"));
+}
+
+/* The last one: they are numbered without gaps. */
+static json_t *reply_controller(const struct vm *vm, const char *name, const json_t *applied,
+				const json_t *waiting)
+{
+	char id[CONTROLLER_ID_SIZE];
+	bool waits = false;
+
+	controller_id(settings_controllers(vm->settings) - 1, id);
+	for (size_t i = 0; i < json_array_size(waiting); i++)
+		waits |= !strcmp(json_string_value(json_array_get(waiting, i)), "controllers");
+	return json_pack("{s:s, s:b}", "controller", id, "waiting", waits);
+}
+
+static void change_controllers(struct request *request, struct vm *vm, unsigned int count,
+			       const struct change_kind *kind)
+{
+	json_t *what = json_pack("{s:i}", "controllers", (int)count);
+	struct settings *settings = request_changed(request, vm, what);
+
+	json_decref(what);
+	if (settings)
+		change_vm(request, vm, settings, kind, "");
+}
+
+void method_attach_controller(struct request *request, struct vm *vm)
+{
+	static const struct change_kind kind = {"controllers", reply_controller};
+	unsigned int count = settings_controllers(vm->settings);
+
+	if (count == CONTROLLERS_MAX)
+		request_fail(request, "BadSettings", json_pack("{s:s}", "member", "controllers"),
+			     "%s: a VM has at most %d storage controllers; detach one", vm_name(vm),
+			     CONTROLLERS_MAX);
+	else
+		change_controllers(request, vm, count + 1, &kind);
+}
+
+static bool has_disk_on(const struct vm *vm, unsigned int controller)
+{
+	const json_t *list = settings_disks(vm->settings);
+
+	for (size_t i = 0; i < json_array_size(list); i++)
+		if (settings_disk_controller(json_array_get(list, i)) == controller)
+			return true;
+	return false;
+}
+
+void method_detach_controller(struct request *request, struct vm *vm)
+{
+	static const struct change_kind kind = {"controllers", reply_nothing};
+	const char *id = request_text(request, "controller");
+	int number = id ? controller_number(id) : -1;
+	unsigned int last = settings_controllers(vm->settings) - 1;
+
+	if (number < 0 || (unsigned int)number > last)
+		request_fail(request, "NotFound", NULL, "%s: it has no controller %.40s",
+			     vm_name(vm), id ? id : "");
+	else if (!number)
+		request_fail(request, "BadSettings", json_pack("{s:s}", "member", "controllers"),
+			     "%s: its first controller stays; detach its disks", vm_name(vm));
+	else if ((unsigned int)number != last)
+		request_fail(request, "BadSettings", json_pack("{s:s}", "member", "controllers"),
+			     "%s: controllers have numbers without gaps; detach scsi%u first",
+			     vm_name(vm), last);
+	else if (has_disk_on(vm, last))
+		request_fail(request, "BadSettings", json_pack("{s:s}", "member", "disks"),
+			     "%s: disks are on %s; detach them first", vm_name(vm), id);
+	else
+		change_controllers(request, vm, last, &kind);
 }

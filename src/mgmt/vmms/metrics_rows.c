@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "mgmt/controller.h"
 #include "mgmt/vmms/metrics_latency.h"
 #include "mgmt/vmms/settings.h"
 #include "mgmt/vmms/vm.h"
@@ -237,16 +238,85 @@ static void write_reported(struct metrics_text *text, const struct metrics_vm *v
 		write_memory(text, vm, row);
 }
 
-/* A disk's node, by its place in the settings; NULL: it has none. */
-static const json_t *disk_node(const struct metrics_vm *vm, const json_t *disk)
+/* A disk's node, by its place in the settings. */
+static const json_t *scsi_node(const struct metrics_vm *vm, const json_t *disk)
 {
-	char key[KEY_MAX];
+	unsigned int number = settings_disk_controller(disk);
+	char controller[CONTROLLER_ID_SIZE], name[KEY_MAX], key[KEY_MAX];
 
-	if (!json_object_get(disk, "lun"))
-		return NULL;
+	controller_id(number, controller);
+	snprintf(name, sizeof(name), number ? "scsi@%s" : "%s", controller);
 	snprintf(key, sizeof(key), "lun@%" JSON_INTEGER_FORMAT,
 		 json_integer_value(json_object_get(disk, "lun")));
-	return json_object_get(device(vm, "scsi"), key);
+	return json_object_get(device(vm, name), key);
+}
+
+/* The same of the at-th disk or drive, which is on the IDE controller. */
+static const json_t *ide_node(const struct metrics_vm *vm, size_t at)
+{
+	const json_t *disks = settings_disks(vm->settings);
+	unsigned int place = 0;
+	char key[KEY_MAX];
+
+	for (size_t i = 0; i < at; i++) {
+		const json_t *disk = json_array_get(disks, i);
+
+		place += !json_object_get(disk, "lun") &&
+			 strcmp(text_of(disk, "kind"), "floppy") != 0;
+	}
+	snprintf(key, sizeof(key), "lun@%u", place);
+	return json_object_get(device(vm, "ide"), key);
+}
+
+/* No worker is trusted: a sum stands still at its largest. */
+static void add_count(json_t *sum, const json_t *value)
+{
+	json_int_t total;
+
+	if (__builtin_add_overflow(json_integer_value(sum), json_integer_value(value), &total))
+		total = INT64_MAX;
+	json_integer_set(sum, total);
+}
+
+/* Adds the counts in one node to those of another; how large the disk is, both know. */
+static void add_counts(json_t *sum, const json_t *node)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)node, key, value)
+	{
+		json_t *own = json_object_get(sum, key);
+
+		if (!strcmp(key, "bytes"))
+			continue;
+		if (json_is_integer(value) && json_is_integer(own))
+			add_count(own, value);
+		else if (json_is_object(value) && json_is_object(own))
+			add_counts(own, value);
+		else if (!own)
+			json_object_set(sum, key, value);
+	}
+}
+
+/* What the at-th disk counts, a new object; NULL: nothing.  One on IDE is reached by the emulated
+ * controller and then by the guest's own driver, and what both do is its own. */
+static json_t *disk_node(const struct metrics_vm *vm, size_t at)
+{
+	const json_t *disk = json_array_get(settings_disks(vm->settings), at);
+	const json_t *unit, *offered;
+	json_t *sum;
+
+	if (json_object_get(disk, "lun"))
+		return json_incref((json_t *)scsi_node(vm, disk));
+	if (!strcmp(text_of(disk, "kind"), "floppy"))
+		return NULL;
+	unit = ide_node(vm, at);
+	offered = json_object_get(json_object_get(unit, "offered"), "lun@0");
+	sum = json_deep_copy(unit);
+	if (sum && offered)
+		add_counts(sum, offered);
+	return sum;
 }
 
 static void write_disks(struct metrics_text *text, const struct metrics_vm *vm,
@@ -258,8 +328,11 @@ static void write_disks(struct metrics_text *text, const struct metrics_vm *vm,
 
 	json_array_foreach((json_t *)settings_disks(vm->settings), i, disk)
 	{
-		if (find_count(disk_node(vm, disk), row->key, &count))
+		json_t *node = disk_node(vm, i);
+
+		if (find_count(node, row->key, &count))
 			write_part(text, vm, "disk", text_of(disk, "name"), count);
+		json_decref(node);
 	}
 }
 
@@ -273,6 +346,8 @@ static void write_disk_latency(struct metrics_text *text, const struct metrics_v
 
 	json_array_foreach((json_t *)settings_disks(vm->settings), i, disk)
 	{
+		json_t *node = disk_node(vm, i);
+
 		for (size_t j = 0; j < ARRAY_LENGTH(operations); j++) {
 			const struct metrics_label labels[] = {{"vm", vm_name(vm->vm)},
 							       {"disk", text_of(disk, "name")},
@@ -280,8 +355,9 @@ static void write_disk_latency(struct metrics_text *text, const struct metrics_v
 							       {NULL, NULL}};
 
 			snprintf(key, sizeof(key), "%s-latency", operations[j]);
-			metrics_latency(text, labels, json_object_get(disk_node(vm, disk), key));
+			metrics_latency(text, labels, json_object_get(node, key));
 		}
+		json_decref(node);
 	}
 }
 

@@ -195,6 +195,11 @@ const struct settings_resources *settings_resources(const struct settings *setti
 	return &settings->resources;
 }
 
+unsigned int settings_controllers(const struct settings *settings)
+{
+	return (unsigned int)json_integer_value(settings_get(settings, "controllers"));
+}
+
 const json_t *settings_disks(const struct settings *settings)
 {
 	return settings_get(settings, "disks");

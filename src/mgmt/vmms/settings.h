@@ -69,6 +69,10 @@ unsigned int settings_processors(const struct settings *settings);
 uint64_t settings_memory(const struct settings *settings);
 uint64_t settings_memory_maximum(const struct settings *settings);
 
+/* How many synthetic storage controllers it has: at least one. */
+unsigned int settings_controllers(const struct settings *settings);
+/* The number of that which a disk or drive of it is on. */
+unsigned int settings_disk_controller(const json_t *disk);
 /*
  * Gives a disk of a VM that has these the first LUN that is free.  Those without one are on the IDE
  * controller of a Generation 1 VM.  -ENOMEM.

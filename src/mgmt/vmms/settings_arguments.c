@@ -184,6 +184,8 @@ static void add_disk(struct words *words, const json_t *disk)
 	if (text(disk, "format"))
 		value_add(&value, ",format=%s", text(disk, "format"));
 	value_add_number(&value, disk, "lun");
+	if (text(disk, "controller"))
+		value_add(&value, ",controller=%s", text(disk, "controller"));
 	value_add_number(&value, disk, "iops");
 	value_add_number(&value, disk, "bandwidth");
 	value_add_number(&value, disk, "timeout");
@@ -285,6 +287,8 @@ static int add_all(struct words *words, const struct settings *settings,
 	add_option(words, "--generation", "%lld",
 		   (long long)json_integer_value(settings_get(settings, "generation")));
 	add_boot(words, settings_get(settings, "boot"));
+	add_option(words, "--controllers", "%lld",
+		   (long long)json_integer_value(settings_get(settings, "controllers")));
 	for (size_t i = 0; i < json_array_size(disks); i++)
 		add_disk(words, json_array_get(disks, i));
 	add_display(words, settings_get(settings, "display"));

@@ -122,6 +122,7 @@ int settings_fill(json_t *settings, struct error *err)
 		r = settings_check_generation(settings, err);
 	if (!r)
 		r = settings_fill_disks(json_object_get(settings, "disks"),
+					(unsigned int)integer_or(settings, "controllers", 1),
 					settings_has_firmware(settings) ? IDE_PLACES : 0, err);
 	if (!r)
 		r = settings_fill_nics(json_object_get(settings, "nics"),

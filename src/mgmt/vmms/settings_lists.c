@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "mgmt/controller.h"
 #include "mgmt/run_options.h"
 #include "mgmt/vmms/settings.h"
 #include "mgmt/vmms/settings_fill.h"
@@ -68,6 +69,26 @@ static const json_t *find_same(const json_t *list, size_t at, const char *member
 	return NULL;
 }
 
+unsigned int settings_disk_controller(const json_t *disk)
+{
+	const char *id = text_of(disk, "controller");
+
+	return id ? (unsigned int)controller_number(id) : 0;
+}
+
+/* Whether a disk other than that at at has the LUN of the controller. */
+static bool is_taken(const json_t *disks, size_t at, unsigned int controller, const json_t *lun)
+{
+	for (size_t i = 0; i < json_array_size(disks); i++) {
+		const json_t *disk = json_array_get(disks, i);
+
+		if (i != at && settings_disk_controller(disk) == controller &&
+		    json_equal(json_object_get(disk, "lun"), lun))
+			return true;
+	}
+	return false;
+}
+
 static int check_single(const json_t *list, const char *list_name, const char *member,
 			struct error *err)
 {
@@ -114,7 +135,7 @@ int settings_give_lun(const json_t *disks, json_t *disk)
 	if (!lun)
 		return -ENOMEM;
 	/* There are no more disks than LUNs. */
-	while (find_same(disks, SIZE_MAX, "lun", lun))
+	while (is_taken(disks, SIZE_MAX, settings_disk_controller(disk), lun))
 		json_integer_set(lun, json_integer_value(lun) + 1);
 	return json_object_set_new(disk, "lun", lun) ? -ENOMEM : 0;
 }
@@ -126,7 +147,7 @@ static int fill_luns(json_t *disks, unsigned int ide_places, struct error *err)
 
 		if (json_object_get(item, "lun") || has_kind("floppy", text_of(item, "kind")))
 			continue;
-		if (ide_places > 0)
+		if (ide_places > 0 && !settings_disk_controller(item))
 			ide_places--;
 		else if (settings_give_lun(disks, item))
 			return error_memory(err, "the settings");
@@ -142,6 +163,7 @@ static int check_disk(const json_t *disk, const char *path, struct error *err)
 		{"format", "disk"},
 		{"timeout", "disk"},
 		{"lun", "disk cdrom seed"},
+		{"controller", "disk cdrom seed"},
 		{"iops", "disk cdrom seed"},
 		{"bandwidth", "disk cdrom seed"},
 		{NULL, NULL},
@@ -169,7 +191,32 @@ static int check_disk(const json_t *disk, const char *path, struct error *err)
 	return 0;
 }
 
-int settings_fill_disks(json_t *disks, unsigned int ide_places, struct error *err)
+/* Each is on a controller that there is, at a place of its own. */
+static int check_places(json_t *disks, unsigned int controllers, struct error *err)
+{
+	for (size_t i = 0; i < json_array_size(disks); i++) {
+		json_t *disk = json_array_get(disks, i);
+		const json_t *lun = json_object_get(disk, "lun");
+		char path[SCHEMA_PATH_SIZE];
+
+		snprintf(path, sizeof(path), "disks[%zu]", i);
+		/* The first has one name: none. */
+		if (!settings_disk_controller(disk))
+			json_object_del(disk, "controller");
+		if (settings_disk_controller(disk) >= controllers)
+			return schema_fail(err, path, "controller",
+					   "there is none of this number; raise controllers, or "
+					   "give another one");
+		if (lun && is_taken(disks, i, settings_disk_controller(disk), lun))
+			return schema_fail(err, path, "lun",
+					   "another one has the same; give each its own, or leave "
+					   "it out");
+	}
+	return 0;
+}
+
+int settings_fill_disks(json_t *disks, unsigned int controllers, unsigned int ide_places,
+			struct error *err)
 {
 	int r = 0;
 
@@ -182,7 +229,7 @@ int settings_fill_disks(json_t *disks, unsigned int ide_places, struct error *er
 	if (!r)
 		r = check_single(disks, "disks", "name", err);
 	if (!r)
-		r = check_single(disks, "disks", "lun", err);
+		r = check_places(disks, controllers, err);
 	if (!r)
 		r = fill_names(disks, "disk", err);
 	return r ? r : fill_luns(disks, ide_places, err);

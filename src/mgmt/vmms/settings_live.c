@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "mgmt/controller.h"
 #include "mgmt/memory_options.h"
 #include "mgmt/vmms/settings_arguments.h"
 
@@ -115,6 +116,24 @@ static bool same_but(const json_t *a, const json_t *b, const char *const *but, s
 	return first && second && json_equal(first, second);
 }
 
+/* Whether both have the identity, and it is the same: a LUN is one of a controller. */
+static bool same_identity(const json_t *a, const json_t *b, const char *identity)
+{
+	return json_object_get(a, identity) && same_member(a, b, identity) &&
+	       same_member(a, b, "controller");
+}
+
+static const json_t *find_identical(const json_t *list, const json_t *item, const char *identity)
+{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *other = json_array_get(list, i);
+
+		if (same_identity(other, item, identity))
+			return other;
+	}
+	return NULL;
+}
+
 /*
  * The item in the other list that is the same one: by its name, or else, where it only has another
  * name now, by what cannot be in a VM twice.
@@ -127,8 +146,7 @@ static const json_t *counterpart(const json_t *others, const json_t *item, const
 
 	if (other)
 		return other;
-	if (json_object_get(item, identity))
-		other = find(others, identity, json_object_get(item, identity));
+	other = find_identical(others, item, identity);
 	if (!other || find(siblings, "name", json_object_get(other, "name")) ||
 	    !same_but(item, other, names, ARRAY_LENGTH(names)))
 		return NULL;
@@ -147,24 +165,25 @@ static json_t *number_or_none(const json_t *item, const char *member)
 	return value ? json_incref(value) : json_integer(0);
 }
 
-/* Whether a disk that stays has the LUN. */
-static bool is_occupied(const struct comparison *comparison, const json_t *lun)
+/* Whether a disk that stays has the new one's place. */
+static bool is_occupied(const struct comparison *comparison, const json_t *new)
 {
 	const json_t *old = settings_disks(comparison->old);
-	const json_t *disk = find(old, "lun", lun);
+	const json_t *disk = find_identical(old, new, "lun");
 
 	return disk && counterpart(settings_disks(comparison->new), disk, old, "lun");
 }
 
 static void attach_disk(struct comparison *comparison, const json_t *disk)
 {
-	static const char *const members[] = {"path",	"read_only", "direct",	  "lun",
-					      "format", "iops",	     "bandwidth", "timeout"};
+	static const char *const members[] = {"path", "read_only",  "direct",
+					      "lun",  "controller", "format",
+					      "iops", "bandwidth",  "timeout"};
 	json_t *parameters;
 
 	/* Drives are there from the start, and so is what is on IDE. */
 	if (!is_kind(disk, "disk") || !json_object_get(disk, "lun") ||
-	    is_occupied(comparison, json_object_get(disk, "lun"))) {
+	    is_occupied(comparison, disk)) {
 		wait_item(comparison, "disks", disk);
 		return;
 	}
@@ -178,28 +197,34 @@ static void attach_disk(struct comparison *comparison, const json_t *disk)
 	add_step(comparison, "AttachDisk", parameters, "disks", disk, disk);
 }
 
+/* Where a disk is, for the calls that are about one. */
+static json_t *place_of(const json_t *disk)
+{
+	return json_pack("{s:O, s:O*}", "lun", json_object_get(disk, "lun"), "controller",
+			 json_object_get(disk, "controller"));
+}
+
 /* A drive's medium and a disk's rates change; another disk in its place would be one more. */
 static void change_disk(struct comparison *comparison, const json_t *old, const json_t *new)
 {
 	static const char *const labels[] = {"name", "attached_by"};
 	static const char *const rates[] = {"name", "attached_by", "iops", "bandwidth"};
 	static const char *const medium[] = {"name", "attached_by", "path"};
-	json_t *lun = json_object_get(new, "lun");
 	json_t *parameters;
 
 	if (json_equal(old, new))
 		return;
 	if (same_but(old, new, labels, ARRAY_LENGTH(labels))) {
 		note_item(comparison, comparison->steps->applied, "disks", new);
-	} else if (!lun) {
+	} else if (!json_object_get(new, "lun")) {
 		wait_item(comparison, "disks", new);
 	} else if (same_but(old, new, rates, ARRAY_LENGTH(rates))) {
-		parameters = json_pack("{s:O, s:o, s:o}", "lun", lun, "iops",
-				       number_or_none(new, "iops"), "bandwidth",
-				       number_or_none(new, "bandwidth"));
+		parameters = place_of(new);
+		json_object_set_new(parameters, "iops", number_or_none(new, "iops"));
+		json_object_set_new(parameters, "bandwidth", number_or_none(new, "bandwidth"));
 		add_step(comparison, "SetDisk", parameters, "disks", new, new);
 	} else if (is_kind(new, "cdrom") && same_but(old, new, medium, ARRAY_LENGTH(medium))) {
-		parameters = json_pack("{s:O}", "lun", lun);
+		parameters = place_of(new);
 		if (json_object_get(new, "path"))
 			json_object_set(parameters, "path", json_object_get(new, "path"));
 		add_step(comparison, "ChangeMedium", parameters, "disks", new, new);
@@ -222,9 +247,7 @@ static void compare_disks(struct comparison *comparison)
 		if (!json_object_get(disk, "lun"))
 			wait_item(comparison, "disks", disk);
 		else
-			add_step(comparison, "DetachDisk",
-				 json_pack("{s:O}", "lun", json_object_get(disk, "lun")), "disks",
-				 disk, NULL);
+			add_step(comparison, "DetachDisk", place_of(disk), "disks", disk, NULL);
 	}
 	for (size_t i = 0; i < json_array_size(new); i++) {
 		const json_t *disk = json_array_get(new, i);
@@ -234,6 +257,59 @@ static void compare_disks(struct comparison *comparison)
 			change_disk(comparison, before, disk);
 		else
 			attach_disk(comparison, disk);
+	}
+}
+
+/* count: how many there are after it. */
+static void add_controller_step(struct comparison *comparison, const char *method,
+				json_t *parameters, unsigned int count)
+{
+	json_t *value = json_integer(count);
+
+	comparison->failed |= !parameters || !value;
+	add_step(comparison, method, parameters, "controllers", NULL, value);
+	json_decref(value);
+}
+
+static void attach_controllers(struct comparison *comparison)
+{
+	unsigned int new = settings_controllers(comparison->new);
+
+	for (unsigned int i = settings_controllers(comparison->old); i < new; i++)
+		add_controller_step(comparison, "AttachController", json_object(), i + 1);
+}
+
+/* Whether a disk stays on it, if only until the VM's next start. */
+static bool is_used(const struct comparison *comparison, unsigned int controller)
+{
+	const json_t *old = settings_disks(comparison->old);
+	const json_t *new = settings_disks(comparison->new);
+
+	for (size_t i = 0; i < json_array_size(old); i++) {
+		const json_t *disk = json_array_get(old, i);
+
+		if (settings_disk_controller(disk) == controller &&
+		    counterpart(new, disk, old, "lun"))
+			return true;
+	}
+	return false;
+}
+
+/* From the last one on. */
+static void detach_controllers(struct comparison *comparison)
+{
+	unsigned int new = settings_controllers(comparison->new);
+
+	for (unsigned int i = settings_controllers(comparison->old); i-- > new;) {
+		char id[CONTROLLER_ID_SIZE];
+
+		if (is_used(comparison, i)) {
+			note(comparison, comparison->steps->waiting, "controllers");
+			return;
+		}
+		controller_id(i, id);
+		add_controller_step(comparison, "DetachController",
+				    json_pack("{s:s}", "controller", id), i);
 	}
 }
 
@@ -463,7 +539,9 @@ int settings_live(const struct settings *in_force, const struct settings *new,
 	compare_members(&comparison, own, ARRAY_LENGTH(own), found.applied);
 	compare_members(&comparison, fixed, ARRAY_LENGTH(fixed), found.waiting);
 	compare_memory(&comparison);
+	attach_controllers(&comparison);
 	compare_disks(&comparison);
+	detach_controllers(&comparison);
 	compare_nics(&comparison);
 	compare_resources(&comparison);
 	r = comparison.failed ? error_memory(err, "the change")

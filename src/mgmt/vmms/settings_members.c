@@ -4,6 +4,7 @@
 #include <sys/un.h>
 
 #include "base/guid.h"
+#include "mgmt/controller.h"
 #include "mgmt/display_options.h"
 #include "mgmt/generation1.h"
 #include "mgmt/memory_options.h"
@@ -57,6 +58,11 @@ static bool is_vnc(const char *text)
 
 	return !display_options_vnc(text, &display, NULL) &&
 	       (!display.vnc_path || is_path(display.vnc_path));
+}
+
+static bool is_controller(const char *text)
+{
+	return controller_number(text) >= 0;
 }
 
 static bool is_order(const char *text)
@@ -164,6 +170,7 @@ static const struct schema_member disk[] = {
 	{"direct", BOOLEAN},
 	{"format", CHOICE(formats, "raw, vhd or vhdx")},
 	{"lun", INTEGER(0, PROTOCOL_DISKS_MAX - 1, "its LUN")},
+	{"controller", TEXT(CONTROLLER_ID_SIZE - 1, "scsi, or scsi1 to scsi7", is_controller)},
 	{"iops", INTEGER(1, LIMIT_MAX, "operations a second")},
 	{"bandwidth", INTEGER(LIMIT_BYTES_MIN, LIMIT_MAX, "bytes a second")},
 	{"timeout", INTEGER(1, RUN_DISK_TIMEOUT_MAX, "seconds")},
@@ -260,6 +267,7 @@ const struct schema_member settings_members[] = {
 	{"processors", .required = true, OBJECT(processors)},
 	{"memory", .required = true, OBJECT(memory)},
 	{"boot", OBJECT(boot), .always = true},
+	{"controllers", INTEGER_OR(1, CONTROLLERS_MAX, "how many storage controllers", 1)},
 	{"disks", LIST(disk, PROTOCOL_DISKS_MAX, "disks and drives")},
 	{"nics", LIST(nic, PROTOCOL_NICS_MAX, "NICs")},
 	{"console", OBJECT(console), .always = true},
