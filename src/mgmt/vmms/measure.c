@@ -56,6 +56,14 @@ static bool begins(const char *key, const char *kind)
 	return !strncmp(key, kind, length) && (key[length] == '@' || !key[length]);
 }
 
+static void take_counts(const json_t *node, struct measure *out)
+{
+	add(&out->reads, node, "reads");
+	add(&out->writes, node, "writes");
+	add(&out->bytes_read, node, "bytes-read");
+	add(&out->bytes_written, node, "bytes-written");
+}
+
 static void take_disks(const json_t *controller, struct measure *out)
 {
 	const char *key;
@@ -64,12 +72,23 @@ static void take_disks(const json_t *controller, struct measure *out)
 	/* Channels count for disks that have left, too. */
 	json_object_foreach((json_t *)controller, key, node)
 	{
-		if (!begins(key, "channel"))
+		if (begins(key, "channel"))
+			take_counts(node, out);
+	}
+}
+
+/* By the emulated controller, and by the guest's own driver. */
+static void take_ide(const json_t *controller, struct measure *out)
+{
+	const char *key;
+	json_t *unit;
+
+	json_object_foreach((json_t *)controller, key, unit)
+	{
+		if (!begins(key, "lun"))
 			continue;
-		add(&out->reads, node, "reads");
-		add(&out->writes, node, "writes");
-		add(&out->bytes_read, node, "bytes-read");
-		add(&out->bytes_written, node, "bytes-written");
+		take_counts(unit, out);
+		take_counts(json_object_get(json_object_get(unit, "offered"), "lun@0"), out);
 	}
 }
 
@@ -113,6 +132,8 @@ void measure_take(const struct vm *vm, const json_t *tree, struct measure *out)
 	{
 		if (begins(key, "scsi"))
 			take_disks(device, out);
+		else if (begins(key, "ide"))
+			take_ide(device, out);
 		else if (begins(key, "netvsp"))
 			take_nic(device, out);
 		else if (begins(key, "memory"))
