@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,28 +46,12 @@ static int take_answer(json_t *answer, json_t **reply, struct error *err)
 	return 0;
 }
 
-/* The next message; -ECANCELED where the asker leaves before it comes. */
-static int wait_message(const struct disk_tool *tool, json_t **message)
-{
-	struct pollfd fds[] = {{json_link_fd(tool->process.link), POLLIN, 0},
-			       {tool->asker, POLLRDHUP, 0}};
-	int r;
-
-	while ((r = json_link_receive(tool->process.link, message)) == 0) {
-		if (poll(fds, ARRAY_LENGTH(fds), -1) < 0 && errno != EINTR)
-			return -errno;
-		if (fds[1].revents)
-			return -ECANCELED;
-	}
-	return r;
-}
-
 /* The answer, once all that comes before it is told. */
 static int wait_answer(struct disk_tool *tool, json_t **answer)
 {
 	int r;
 
-	while ((r = wait_message(tool, answer)) >= 0) {
+	while ((r = spawned_worker_hear(&tool->process, tool->asker, answer)) == 0) {
 		const json_t *progress = json_object_get(*answer, "progress");
 		uint64_t done = (uint64_t)json_integer_value(json_object_get(progress, "done"));
 		uint64_t total = (uint64_t)json_integer_value(json_object_get(progress, "total"));

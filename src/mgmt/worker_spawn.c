@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +183,20 @@ void spawned_worker_abandon(struct spawned_worker *worker)
 {
 	identity_kill(worker->pid);
 	spawned_worker_wait(worker);
+}
+
+int spawned_worker_hear(const struct spawned_worker *worker, int asker, json_t **message)
+{
+	struct pollfd fds[] = {{json_link_fd(worker->link), POLLIN, 0}, {asker, POLLRDHUP, 0}};
+	int r;
+
+	while ((r = json_link_receive(worker->link, message)) == 0) {
+		if (poll(fds, ARRAY_LENGTH(fds), -1) < 0 && errno != EINTR)
+			return -errno;
+		if (fds[1].revents)
+			return -ECANCELED;
+	}
+	return r < 0 ? r : 0;
 }
 
 int spawned_worker_leave(struct spawned_worker *worker)

@@ -46,6 +46,10 @@ void spawned_worker_abandon(struct spawned_worker *worker);
  * standard error what it had to say (worker_words.h). */
 int spawned_worker_wait(struct spawned_worker *worker);
 
+/* Its next message: a new reference in *message; -ECANCELED where the other end of the socket asker
+ * (-1: none) is closed before it comes, or another -errno.  Blocks. */
+int spawned_worker_hear(const struct spawned_worker *worker, int asker, json_t **message);
+
 /* Closes what it holds of a worker that was killed and does not go.  Returns 0. */
 int spawned_worker_leave(struct spawned_worker *worker);
 

@@ -1,5 +1,6 @@
 """What the tests of the management daemon share: a daemon in the test's directory, and its clients."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 
 from harness import BULKHEAD, PATIENCE, expect, payload, wait_for
 
@@ -80,6 +82,39 @@ def start_time(pid):
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def descendants(pid):
+    found = children(pid)
+    for child in list(found):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += descendants(child)
+    return found
+
+
+def command_of(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def idle(pid):
+    """Whether a process and all that it started wait for something, and go on to for a moment."""
+    for _ in range(20):
+        for each in [pid, *descendants(pid)]:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                with open(f"/proc/{each}/stat", encoding="utf-8", errors="replace") as file:
+                    if file.read().rsplit(")", 1)[1].split()[0] == "R":
+                        return False
+        time.sleep(0.01)
+    return True
 
 
 class Apart:

@@ -16,6 +16,7 @@ import struct
 import sys
 
 from callers import ADMINISTRATOR, ROOT, STRANGER, User, caller_of_files, daemon_of, lines
+from daemon import children, command_of, descendants
 from harness import expect, main, test, wait_for
 from varlink_client import Connection, Service
 
@@ -56,27 +57,6 @@ class Files:
 def files_of(place):
     with daemon_of(place) as daemon:
         yield Files(place, daemon)
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(word) for word in file.read().split()]
-
-
-def descendants(pid):
-    found = children(pid)
-    for child in list(found):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            found += descendants(child)
-    return found
-
-
-def command_of(pid):
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
 
 
 def silent(place, script=SILENT):

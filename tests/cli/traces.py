@@ -10,7 +10,18 @@ import shutil
 import subprocess
 import sys
 
-from harness import PATIENCE, Skip, Vm, expect, expect_failure, main, payload, test
+from callers import ADMINISTRATOR, ROOT, STRANGER, User, caller_of_files, daemon_of
+from daemon import children, descendants, idle
+from harness import PATIENCE, Skip, Vm, expect, expect_failure, main, payload, test, wait_for
+from varlink_client import CallError, Connection, Service
+
+SHOW = "io.bulkhead.VMMS.ShowTrace"
+STREAM = 2 << 20  # of replies, and who leaves them unread is cut off: src/base/varlink.h
+# A bulkhead-trace that a file got hold of: it takes the message with the file, and says that.
+FORGER = """#!/bin/sh
+/usr/bin/head -c 3 <&3 >/dev/null
+printf '%b' '{}\\000' >&3
+"""
 
 
 def make_disk(place):
@@ -66,6 +77,160 @@ def a_trace_shows_every_message_by_name(place):
     expect("LUN 0, WRITE(10) block 0" in text and "version 5.3" in text, text[:2000])
     one = place.does("trace", "show", "trace.pcapng", "--channel", "2").splitlines()
     expect(one and all(" ch2 " in line for line in one), one)
+
+
+def shown(place, *arguments):
+    """The records that the command line prints."""
+    return [json.loads(line) for line in
+            place.does("trace", "show", "--json", *arguments).splitlines()]
+
+
+def long_trace(place, size):
+    """A trace with more than size bytes of records: sections of the format may follow another."""
+    trace_guest(place)
+    with open("trace.pcapng", "rb") as file:
+        trace = file.read()
+    times = size // len(place.does("trace", "show", "--json", "trace.pcapng")) + 1
+    return place.file("long.pcapng", trace * times), times
+
+
+def said_of(service, path, **parameters):
+    """The records of each reply, and the last one; or the error that comes instead of it."""
+    parts = []
+    try:
+        for reply in service.stream(SHOW, {"path": path, **parameters}):
+            parts.append(reply.pop("records"))
+    except CallError as error:
+        return parts, error
+    return parts, reply
+
+
+def fails(service, error, path, *words, **parameters):
+    try:
+        reply = service.call(SHOW, {"path": path, **parameters})
+    except CallError as found:
+        expect(found.name == f"io.bulkhead.VMMS.{error}", found)
+        for word in words:
+            expect(word in found.parameters["message"], f"no {word} in: {found}")
+        return found.parameters
+    raise AssertionError(f"{path} is shown: {reply}")
+
+
+@test
+def the_daemon_shows_what_the_command_line_does(place):
+    trace_guest(place)
+    path = os.path.join(place.path, "trace.pcapng")
+    with daemon_of(place) as daemon:
+        service = Service(daemon.socket)
+        parts, last = said_of(service, path)
+        expect(sum(parts, []) == shown(place, path), "other records")
+        expect(all(parts) and len(parts) > 2, [len(part) for part in parts])
+        expect(last == {"packets": len(sum(parts, [])), "dropped": 0}, last)
+        few = shown(place, "--channel", "2", path)
+        expect(few and service.call(SHOW, {"path": path, "channel": 2})["records"] == few,
+               "another channel")
+        fails(service, "Failed", path, "too long for one reply")
+        with open("none.pcapng", "wb") as file, open(path, "rb") as trace:
+            header = trace.read(8)  # of the section: a block with its length
+            file.write(header + trace.read(int.from_bytes(header[4:], "little") - 8))
+        expect(service.call(SHOW, {"path": os.path.join(place.path, "none.pcapng")}) ==
+               {"records": []}, "records of none")
+
+
+@test
+def what_a_damaged_trace_has_is_shown_by_the_daemon(place):
+    trace_guest(place)
+    path = os.path.join(place.path, "trace.pcapng")
+    with open(path, "r+b") as file:
+        file.truncate(os.path.getsize(path) - 5)
+    with daemon_of(place) as daemon:
+        parts, error = said_of(Service(daemon.socket), path)
+        told = place.run("trace", "show", "--json", path)
+        expect(sum(parts, []) == [json.loads(line) for line in told.stdout.splitlines()], "records")
+        expect(f"bulkhead: {error.parameters['message']}\n" == told.stderr, error, told.stderr)
+
+
+@test
+def the_daemon_shows_no_other_files(place):
+    with daemon_of(place) as daemon:
+        service = Service(daemon.socket)
+        expect(fails(service, "BadSettings", "trace.pcapng", "absolute")["member"] == "path", "path")
+        junk = place.file("junk", b"x" * 100)
+        for channel in (-1, 1 << 32):
+            found = fails(service, "BadSettings", junk, "channel", channel=channel)
+            expect(found["member"] == "channel", found)
+        fails(service, "Failed", junk, "junk", "no trace")
+        fails(service, "Failed", place.file("empty", b""), "no trace")
+        fails(service, "Failed", place.path, "no file")
+        fails(service, "NotFound", os.path.join(place.path, "none"), "none")
+        fails(service, "Failed", "/" + "a" * 300000)
+        # Those who may not open it are told no more of it.
+        user = caller_of_files(daemon)
+        secret = place.file("secret", b"x" * 100)
+        os.chmod(secret, 0o600 if ROOT else 0)
+        expect("secret" in user.fails("Denied", "ShowTrace", path=secret), "another file")
+        if ROOT:
+            os.chown(secret, ADMINISTRATOR, ADMINISTRATOR)
+            user.fails("Failed", "ShowTrace", path=secret)
+            User(daemon, STRANGER).fails("Denied", "ShowTrace", path=secret)
+        wait_for(lambda: not children(daemon.process.pid), "the end of all that was started")
+        expect(not os.path.exists(os.path.join(daemon.state, "audit.log")), "it was noted")
+        expect(not daemon.said(), daemon.said())
+
+
+@test
+def a_trace_waits_for_who_reads_it(place):
+    """Nobody is cut off, and what is in between holds little; until the client leaves."""
+    path, times = long_trace(place, 4 * STREAM)
+    records = shown(place, "trace.pcapng")
+    with daemon_of(place) as daemon:
+        with Connection(daemon.socket) as connection:
+            connection.send(SHOW, {"path": path}, more=True)
+            first = connection.receive()
+            wait_for(lambda: idle(daemon.process.pid), "a rest")
+            expect(len(descendants(daemon.process.pid)) >= 2, "all was read")
+            expect(daemon.call("ShowHost")["vms"] == 0, "the daemon waits, too")
+            found = first["parameters"]["records"]
+            while first.get("continues"):
+                first = connection.receive()
+                found += first["parameters"]["records"]
+            expect(found == records * times, f"{len(found)} records")
+        with Connection(daemon.socket) as connection:
+            connection.send(SHOW, {"path": path}, more=True)
+            connection.receive()
+            wait_for(lambda: idle(daemon.process.pid), "a rest")
+        wait_for(lambda: not children(daemon.process.pid), "the end of all that was started")
+        expect(Service(daemon.socket).info, "the daemon")
+
+
+@test
+def what_reads_traces_for_the_daemon_is_not_trusted(place):
+    trace = place.file("trace")
+    forger = place.environment["BULKHEAD_TRACE"] = os.path.join(place.path, "forger")
+    record = ('"time_ns": 1, "kind": "packet", "direction": "to-guest", "channel": 1, "index": 0, '
+              '"details": "", "name": ')
+    with daemon_of(place) as daemon:
+        service = Service(daemon.socket)
+
+        def forge(said):
+            place.file("forger", FORGER.replace("{}", said).encode())
+            os.chmod(forger, 0o755)
+
+        end = '\\000{"end": {}}'
+        forge('{"record": {%s"a", "other": 1}}%s' % (record, end))
+        found = service.call(SHOW, {"path": trace})["records"]
+        expect([each["name"] for each in found] == ["a"] and "other" not in found[0], found)
+        for said in ('{"record": {%s1}}%s' % (record, end), '{"record": []}%s' % end, '{"record": 1}',
+                     '{"record": {}}%s' % end, '{"end": {"packets": "1"}}', "[]", "",
+                     '{"other": 1}', '{"error": 1}', '{"record": {%s"a"}}' % record):
+            forge(said)
+            fails(service, "Failed", trace)
+        forge('{"record": {%s1, "device": "%s"}}%s' % (record, "a" * (100 << 10), end))
+        fails(service, "Failed", trace)
+        many = '{"record": {%s1, "device": "%s"}}\\000' % (record, "a" * (60 << 10))
+        forge(many * 5 + '{"end": {}}')
+        expect(said_of(service, trace)[0] == [], "a part that does not fit")
+        wait_for(lambda: not children(daemon.process.pid), "the end of all that was started")
 
 
 @test

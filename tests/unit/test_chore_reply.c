@@ -7,6 +7,7 @@ static const struct chore_member members[] = {
 	{"format", JSON_STRING},
 	{"whole", JSON_TRUE},
 	{"notes", JSON_ARRAY},
+	{"disk", JSON_INTEGER, .may_miss = true},
 };
 
 #define GOOD "{\"bytes\": 1, \"format\": \"raw\", \"whole\": false, \"notes\": [\"a\"]"
@@ -27,6 +28,7 @@ START_TEST(what_fits_is_passed_on)
 {
 	expect_reply(GOOD "}", NULL, GOOD "}");
 	expect_reply(GOOD ", \"other\": 1}", NULL, GOOD "}");
+	expect_reply(GOOD ", \"disk\": 1}", "more", GOOD ", \"disk\": 1, \"more\": {}}");
 	expect_reply(GOOD ", \"n\": 1, \"s\": \"x\", \"b\": true}", "more",
 		     GOOD ", \"more\": {\"n\": 1, \"s\": \"x\", \"b\": true}}");
 	expect_reply(GOOD ", \"o\": {}, \"a\": [1], \"z\": null}", "more", GOOD ", \"more\": {}}");
@@ -46,6 +48,8 @@ START_TEST(what_does_not_fit_is_no_reply)
 		     NULL);
 	expect_reply("{\"bytes\": 1, \"format\": \"raw\", \"whole\": true, \"notes\": [{}]}", NULL,
 		     NULL);
+	expect_reply(GOOD ", \"disk\": \"1\"}", NULL, NULL);
+	expect_reply(GOOD ", \"disk\": null}", NULL, NULL);
 	ck_assert_ptr_null(chore_reply(NULL, members, ARRAY_LENGTH(members), NULL));
 }
 END_TEST

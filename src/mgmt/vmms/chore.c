@@ -18,6 +18,7 @@
 #include "mgmt/vmms/request.h"
 
 #define MESSAGE_MAX (256u << 10)
+#define QUEUED_MAX  (256u << 10)   /* parts of an answer that may wait for a client */
 #define PATIENCE_NS 10000000000ull /* for a child to end once its call is given up */
 
 struct chore {
@@ -31,6 +32,7 @@ struct chore {
 	int started; /* the pidfd of what it started, or -1 */
 	bool begun;  /* what goes on to its end */
 	bool given_up;
+	bool held; /* nothing is heard of it until the client has taken what waits */
 	struct json_link *words;
 	json_t *last; /* its last message */
 	struct event_source *told;
@@ -118,6 +120,35 @@ static void on_progress(struct chore *chore, const json_t *message)
 				 chore->kind->progress((uint64_t)done, (uint64_t)total));
 }
 
+static void listen_to(struct chore *chore, uint32_t events)
+{
+	if (chore->told)
+		event_source_change(chore->told, events);
+}
+
+/* What does not fit comes from a child that is not what it was. */
+static void distrust(struct chore *chore)
+{
+	kill(chore->pid, SIGKILL);
+	json_decref(chore->last);
+	chore->last = NULL;
+	event_source_remove(chore->told);
+	chore->told = NULL;
+}
+
+/* The child waits until it is heard, so no more than this is kept for a client that is slow. */
+static void on_part(struct chore *chore, const json_t *part)
+{
+	json_t *reply = chore->kind->reply(part);
+
+	if (!reply) {
+		distrust(chore);
+		return;
+	}
+	request_progress(chore->request, reply);
+	chore->held = varlink_call_queued(chore->request->call) >= QUEUED_MAX;
+}
+
 /* Takes over message. */
 static void hear(struct chore *chore, json_t *message)
 {
@@ -128,6 +159,8 @@ static void hear(struct chore *chore, json_t *message)
 		chore->begun = true;
 	} else if (json_object_get(message, "total")) {
 		on_progress(chore, message);
+	} else if (json_object_get(message, "part")) {
+		on_part(chore, json_object_get(message, "part"));
 	} else {
 		json_decref(chore->last);
 		chore->last = json_incref(message);
@@ -171,10 +204,22 @@ static bool hear_next(struct chore *chore)
 static void on_told(void *context, uint32_t events)
 {
 	struct chore *chore = context;
-	bool more = hear_next(chore);
+	bool more;
 
-	if (chore->told)
-		event_source_change(chore->told, more ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	if (chore->held) /* it has ended, as on_ended will see */
+		return;
+	more = hear_next(chore);
+	listen_to(chore, chore->held ? 0 : more ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+static void unhold(void *context)
+{
+	struct chore *chore = context;
+
+	if (!chore->held)
+		return;
+	chore->held = false;
+	listen_to(chore, EPOLLIN | EPOLLOUT);
 }
 
 static void hear_all(struct chore *chore)
@@ -196,6 +241,13 @@ static void give_up(struct chore *chore)
 	end_started(chore);
 }
 
+/* Nothing of what becomes of the call is its any more. */
+static void let_go(const struct chore *chore)
+{
+	varlink_call_watch(chore->request->call, NULL, NULL);
+	varlink_call_on_drained(chore->request->call, NULL, NULL);
+}
+
 void chores_free(struct chores *chores)
 {
 	struct chore *chore;
@@ -205,7 +257,7 @@ void chores_free(struct chores *chores)
 	list_for_each(chore, &chores->list, link)
 	{
 		give_up(chore);
-		varlink_call_watch(chore->request->call, NULL, NULL);
+		let_go(chore);
 		request_fail(chore->request, "Failed", NULL, "%s",
 			     chore->begun ? chore->kind->left
 					  : "the daemon ends; call it again when it is back");
@@ -223,7 +275,7 @@ static void on_ended(void *context, uint32_t events)
 
 	waitpid(chore->pid, NULL, WNOHANG);
 	hear_all(chore);
-	varlink_call_watch(request->call, NULL, NULL);
+	let_go(chore);
 	last = json_incref(chore->last);
 	chore_free(chore);
 	answer(request, kind, last);
@@ -242,6 +294,7 @@ static void client_left(void *context)
 {
 	struct chore *chore = context;
 
+	unhold(chore);
 	give_up(chore);
 	if (chore->given_up)
 		event_timer_arm(chore->patience, PATIENCE_NS, 0);
@@ -339,6 +392,7 @@ static int begin(struct chores *chores, struct request *request, const struct ch
 		return error_host(err, -r, "no process can be started for the call");
 	}
 	varlink_call_watch(request->call, client_left, chore);
+	varlink_call_on_drained(request->call, unhold, chore);
 	return 0;
 }
 

@@ -30,8 +30,8 @@ struct chore_kind {
 	 */
 	int (*work)(const struct request *request, struct chore_child *child, json_t **reply,
 		    struct error *err);
-	/* What the call is answered with: a new reference, or NULL where reply, which need not be
-	 * what it should be, has it not. */
+	/* What the call is answered with, or a part of it: a new reference, or NULL where reply,
+	 * which need not be what it should be, has it not. */
 	json_t *(*reply)(const json_t *reply);
 	/* An answer that is not the last; NULL: none. */
 	json_t *(*progress)(uint64_t done, uint64_t total);
@@ -54,6 +54,12 @@ void chore_begin(struct chores *chores, struct request *request, const struct ch
 /* In the child: a process that it has started, which ends with it where the call is given up. */
 void chore_started(struct chore_child *child, int pidfd);
 void chore_progress(struct chore_child *child, uint64_t done, uint64_t total);
+/*
+ * A part of the answer, as work's *reply, which is the last of them; only for a client that takes
+ * more than one.  Takes over part.  Waits while the client has much to take still; -errno once
+ * the daemon is gone.  That the client is, chore_asker tells.
+ */
+int chore_part(struct chore_child *child, json_t *part);
 /* A socket whose other end is closed when nobody waits for the work any more. */
 int chore_asker(const struct chore_child *child);
 /* In one that goes on: from now on it does.  -ECANCELED where nobody waits for it any more; nothing

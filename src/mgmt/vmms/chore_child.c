@@ -25,6 +25,18 @@ static void say(struct chore_child *child, json_t *message, const int *fds, unsi
 	json_decref(message);
 }
 
+/* The same of what belongs to the answer: the daemon reads it when the client took what was before
+ * it, which is any time. */
+static int say_answer(struct chore_child *child, json_t *message)
+{
+	int r = json_link_send(child->link, message, NULL, 0);
+
+	if (!r)
+		r = json_link_drain(child->link, -1);
+	json_decref(message);
+	return r;
+}
+
 void chore_started(struct chore_child *child, int pidfd)
 {
 	if (pidfd >= 0)
@@ -35,6 +47,11 @@ void chore_progress(struct chore_child *child, uint64_t done, uint64_t total)
 {
 	say(child, json_pack("{s:I, s:I}", "done", (json_int_t)done, "total", (json_int_t)total),
 	    NULL, 0);
+}
+
+int chore_part(struct chore_child *child, json_t *part)
+{
+	return say_answer(child, json_pack("{s:o}", "part", part));
 }
 
 int chore_asker(const struct chore_child *child)
@@ -71,9 +88,7 @@ _Noreturn void chore_child_run(const struct chore_kind *kind, const struct reque
 	if (keep_only(fd) || json_link_new(KEPT_FD, &limits, &child.link))
 		_exit(EXIT_FAILURE);
 	r = kind->work(request, &child, &reply, &err);
-	say(&child,
-	    r ? json_pack("{s:o, s:i}", "error", text_json(err.text), "errno", -r)
-	      : json_pack("{s:o}", "reply", reply),
-	    NULL, 0);
+	say_answer(&child, r ? json_pack("{s:o, s:i}", "error", text_json(err.text), "errno", -r)
+			     : json_pack("{s:o}", "reply", reply));
 	_exit(EXIT_SUCCESS);
 }

@@ -10,6 +10,7 @@ struct request;
  *   {"started"}            with the pidfd of a process that is to end with the chore
  *   {"begun"}              where it goes on from there, whoever leaves
  *   {"done", "total"}      how far it is
+ *   {"part"}               of the answer
  *   {"reply"}              or {"error": SENTENCE, "errno"}, last
  *
  * Does not return.

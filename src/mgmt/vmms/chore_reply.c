@@ -52,6 +52,8 @@ json_t *chore_reply(const json_t *said, const struct chore_member *members, size
 	for (size_t i = 0; i < count; i++) {
 		json_t *value = json_object_get(said, members[i].name);
 
+		if (!value && members[i].may_miss)
+			continue;
 		if (!fits(value, members[i].type)) {
 			json_decref(reply);
 			return NULL;

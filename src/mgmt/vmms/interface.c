@@ -27,6 +27,7 @@ static const struct varlink_method methods[] = {
 	METHOD("ConvertImage", ADMINISTER, method_image, HOST, ACTS, .data = &image_convert),
 	METHOD("ResizeImage", ADMINISTER, method_image, HOST, ACTS, .data = &image_resize),
 	METHOD("CompactImage", ADMINISTER, method_image, HOST, ACTS, .data = &image_compact),
+	METHOD("ShowTrace", ADMINISTER, method_show_trace, HOST),
 	METHOD("MeasureVM", CONNECT, method_measure),
 	METHOD("ResetMeasureVM", OPERATE, method_reset_measure, ACTS),
 	METHOD("CreateVM", ADMINISTER, method_create, HOST, ACTS),

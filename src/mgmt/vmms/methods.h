@@ -15,6 +15,9 @@ extern const struct image_method image_create, image_info, image_check, image_co
 	image_compact;
 void method_image(struct request *request, struct vm *vm);
 
+/* methods_trace.c */
+void method_show_trace(struct request *request, struct vm *vm);
+
 /* methods_doctor.c */
 void method_check_host(struct request *request, struct vm *vm);
 

@@ -102,17 +102,6 @@ static const json_t *integer(const struct request *request, const char *key)
 	return json_is_integer(value) ? value : NULL;
 }
 
-static int check_path(const struct request *request, const char *key, struct error *err)
-{
-	const char *path = request_text(request, key);
-
-	if (!path || path[0] == '/')
-		return 0;
-	return error_set(err, EINVAL,
-			 "%.200s: the daemon does not know your directory; give an absolute path",
-			 path);
-}
-
 static int check_format(const struct request *request, const char *key, struct error *err)
 {
 	const char *format = request_text(request, key);
@@ -155,14 +144,10 @@ static const char *find_fault(const struct request *request, struct error *err)
 		const char *key;
 		int (*check)(const struct request *request, const char *key, struct error *err);
 	} parameters[] = {
-		{"path", check_path},
-		{"source", check_path},
-		{"parent", check_path},
-		{"format", check_format},
-		{"source_format", check_format},
-		{"logical_block", check_sector},
-		{"physical_block", check_sector},
-		{"block_bytes", check_size},
+		{"path", request_check_path},	  {"source", request_check_path},
+		{"parent", request_check_path},	  {"format", check_format},
+		{"source_format", check_format},  {"logical_block", check_sector},
+		{"physical_block", check_sector}, {"block_bytes", check_size},
 		{"bytes", check_bytes},
 	};
 

@@ -46,6 +46,17 @@ int request_seconds(const struct request *request, const char *key, unsigned int
 	return 0;
 }
 
+int request_check_path(const struct request *request, const char *key, struct error *err)
+{
+	const char *path = request_text(request, key);
+
+	if (!path || path[0] == '/')
+		return 0;
+	return error_set(err, EINVAL,
+			 "%.200s: the daemon does not know your directory; give an absolute path",
+			 path);
+}
+
 static bool only_reads(const struct request *request)
 {
 	return request->method->may_only_read &&

@@ -84,6 +84,9 @@ const char *request_text(const struct request *request, const char *key);
 int request_seconds(const struct request *request, const char *key, unsigned int otherwise,
 		    unsigned int *seconds);
 
+/* A parameter that is a path, if it is there, is an absolute one: -EINVAL with err. */
+int request_check_path(const struct request *request, const char *key, struct error *err);
+
 /* The last answer, after which the request is gone.  Takes over reply (NULL: nothing to say). */
 void request_reply(struct request *request, json_t *reply);
 void request_reply_vm(struct request *request, const struct vm *vm);
