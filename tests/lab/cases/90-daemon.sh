@@ -176,6 +176,7 @@ confined()
 
 lives()
 {
+	local controllers='[ $(ls -d /sys/class/scsi_disk/*:0:0:0 | wc -l)'
 	with_daemon
 	create web --cpu-weight 200 --cpu-cap 150 --memory-max 1G
 	"$BULKHEAD" vm start web
@@ -188,13 +189,17 @@ lives()
 	limited 300
 	until_ready web
 
-	# A disk and a NIC come, and go.
-	truncate -s 16M more.img
+	# A disk, a NIC and a controller with its disk come, and go.
+	truncate -s 16M more.img other.img
 	"$BULKHEAD" disk attach web more.img
 	"$BULKHEAD" nic attach web switch
+	[ "$("$BULKHEAD" controller attach web)" = scsi1 ]
+	"$BULKHEAD" disk attach web other.img --controller scsi1
 	does web '. /bh/lib' 'disk=$(lun 1)' 'echo "bh: size: $(cat /sys/block/${disk##*/}/size)"' \
 		'echo written here | dd of=$disk bs=512 conv=sync,fsync 2>/dev/null' \
-		'. /bh/dhcp' 'echo "bh: NICs: $(ls -d /sys/class/net/eth? | wc -l)"'
+		'. /bh/dhcp' 'echo "bh: NICs: $(ls -d /sys/class/net/eth? | wc -l)"' \
+		"until $controllers = 2 ]; do usleep 50000; done" 'echo "bh: both have a disk"'
+	says web 'bh: both have a disk'
 	says web 'bh: size: 32768'
 	says web 'bh: dhcp: 0'
 	says web 'bh: NICs: 2'
@@ -220,6 +225,16 @@ lives()
 	expect 'web: waiting for the guest to shut down' said
 	expect 'web: waiting for the VM to start' said
 	until_ready web
+
+	# The controller was there from this start; it goes when its disk has gone.
+	does web "$controllers = 2 ] && echo 'bh: both are there'"
+	says web 'bh: both are there'
+	refused 'detach them first' controller detach web scsi1
+	"$BULKHEAD" disk detach web 0 --controller scsi1
+	"$BULKHEAD" controller detach web scsi1
+	does web "until $controllers = 1 ]; do usleep 50000; done" 'echo "bh: one is left"'
+	says web 'bh: one is left'
+
 	"$BULKHEAD" vm stop web 2>said
 	cat said
 	expect 'web: waiting for the guest to shut down' said
