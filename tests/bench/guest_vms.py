@@ -119,7 +119,7 @@ class Load:
 
 class Run:
     """What a guest printed of figures, what bound those that it said it begins, and its last
-    words; "boot" is the seconds until its init ran."""
+    words; "boot" is the seconds until its init ran, "grub" and "after-grub" are its parts."""
 
     def __init__(self, command):
         self.facts, self.binds = {}, {}
@@ -135,8 +135,11 @@ class Run:
                     self.hear(found[1], found[2], time.monotonic() - start)
 
     def hear(self, name, value, since):
-        if name == "up":
+        if name == "grub":
+            self.facts["grub"] = since
+        elif name == "up":
             self.facts["boot"] = since
+            self.facts["after-grub"] = since - self.facts.get("grub", 0)
         elif name == "begins":
             self.load = Load()
         elif re.fullmatch(r"[\d.e+-]+( [\d.e+-]+)*", value):
