@@ -87,52 +87,77 @@ void set_nic(void *context, struct varlink_call *call, const json_t *parameters)
 					parameters);
 }
 
-/* The verb of the controller that the call means. */
-static void forward_to_controller(void *context, struct varlink_call *call, const char *verb,
-				  json_t *parameters, const json_t *given, const int *fds,
-				  unsigned int count)
+/* The verb of a device; without one the call means none that there is. */
+static void forward_to(void *context, struct varlink_call *call, const char *device,
+		       const char *verb, json_t *parameters, const int *fds, unsigned int count)
 {
-	const char *controller = hotplug_controller(given);
-
-	if (controller) {
-		supervisor_forward_files(context, call, controller, verb, parameters, fds, count);
+	if (device) {
+		supervisor_forward_files(context, call, device, verb, parameters, fds, count);
 		return;
 	}
 	json_decref(parameters);
 	varlink_fail_parameter(call, "controller");
 }
 
+static bool names(const json_t *parameters, const char *controller)
+{
+	const char *id = json_string_value(json_object_get(parameters, "controller"));
+
+	return id && !strcmp(id, controller);
+}
+
+/* What is on IDE cannot come or go, but be changed. */
+static const char *device_of(const json_t *parameters)
+{
+	return names(parameters, "ide") ? "ide" : hotplug_controller(parameters);
+}
+
 void detach_disk(void *context, struct varlink_call *call, const json_t *parameters)
 {
-	forward_to_controller(context, call, "remove-disk", json_incref((json_t *)parameters),
-			      parameters, NULL, 0);
+	forward_to(context, call, hotplug_controller(parameters), "remove-disk",
+		   json_incref((json_t *)parameters), NULL, 0);
 }
 
 void set_disk(void *context, struct varlink_call *call, const json_t *parameters)
 {
-	forward_to_controller(context, call, "set-limits", json_incref((json_t *)parameters),
-			      parameters, NULL, 0);
+	forward_to(context, call, device_of(parameters), "set-limits",
+		   json_incref((json_t *)parameters), NULL, 0);
 }
 
-/* An ISO image for a drive, or what empties it where there is no path. */
+/* What an open medium is to the device that takes it. */
+static json_t *medium_config(const struct run_disk *disk, json_t *lun, const json_t *name)
+{
+	return json_pack("{s:O, s:o, s:i, s:b}", "lun", lun, "name",
+			 name ? json_incref((json_t *)name) : text_json(disk->path), "fd", 0,
+			 "read_only", disk->read_only);
+}
+
+/* An image for a drive, or what empties it where there is no path. */
 void change_medium(void *context, struct varlink_call *call, const json_t *parameters)
 {
-	const json_t *path = json_object_get(parameters, "path");
-	const char *name = json_string_value(json_object_get(parameters, "name"));
+	bool floppy = names(parameters, "floppy");
+	const char *device = floppy ? "floppy" : device_of(parameters);
 	json_t *lun = json_object_get(parameters, "lun");
-	struct run_disk disk = {.flag = "DVD", .cdrom = true, .read_only = true, .lun = -1};
+	struct run_disk disk = {
+		.flag = floppy ? "floppy" : "DVD",
+		.cdrom = !floppy,
+		.floppy = floppy,
+		.read_only = !floppy || json_is_true(json_object_get(parameters, "read_only")),
+		.lun = -1,
+		.format = run_disk_format_find("raw"),
+	};
 	CLEANUP_CLOSE int fd = -1;
 	struct disk_parents parents;
 	struct error err;
 
-	disk.path = (char *)json_string_value(path);
+	disk.path = (char *)json_string_value(json_object_get(parameters, "path"));
 	if (!json_is_integer(lun) || (disk.path && disk.path[0] != '/')) {
 		varlink_fail_parameter(call, json_is_integer(lun) ? "path" : "lun");
 		return;
 	}
 	if (!disk.path) {
-		forward_to_controller(context, call, "change-medium",
-				      json_pack("{s:O}", "lun", lun), parameters, NULL, 0);
+		forward_to(context, call, device, "change-medium", json_pack("{s:O}", "lun", lun),
+			   NULL, 0);
 		return;
 	}
 	fd = vm_files_open_disk(&disk, &parents, &err);
@@ -140,11 +165,8 @@ void change_medium(void *context, struct varlink_call *call, const json_t *param
 		vm_interface_answer(call, NULL, err.text);
 		return;
 	}
-	forward_to_controller(context, call, "change-medium",
-			      json_pack("{s:O, s:o, s:i, s:b}", "lun", lun, "name",
-					text_json(name ? name : disk.path), "fd", 0, "read_only",
-					1),
-			      parameters, &fd, 1);
+	forward_to(context, call, device, "change-medium",
+		   medium_config(&disk, lun, json_object_get(parameters, "name")), &fd, 1);
 }
 
 static void forward_disk(void *context, struct varlink_call *call, json_t *config,
@@ -160,7 +182,8 @@ static void forward_disk(void *context, struct varlink_call *call, json_t *confi
 				      disk_parent_config(&parents->list[i], format, (int)(1 + i)));
 	}
 	json_object_set_new(config, "parents", list);
-	forward_to_controller(context, call, "add-disk", config, given, fds, 1 + parents->count);
+	forward_to(context, call, hotplug_controller(given), "add-disk", config, fds,
+		   1 + parents->count);
 }
 
 /* A network block device, whose helper goes again where the worker does not take it. */

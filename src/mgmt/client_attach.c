@@ -70,7 +70,8 @@ static const struct option plain_options[] = {
 	{"--json", NULL, "print JSON", set_json},
 };
 static const struct option controller_options[] = {
-	{"--controller", "ID", "the controller (scsi, scsi1 ...; default: the first)",
+	{"--controller", "ID",
+	 "the controller: scsi (default), scsi1 ...; of what stays also ide or floppy",
 	 set_controller},
 };
 static const struct option drive_options[] = {

@@ -63,8 +63,7 @@ static const struct option disk_options[] = {
 	{"--iops", "N|none", "operations a second; one of more than 8 KiB counts as several",
 	 set_iops},
 	{"--bandwidth", "SIZE|none", "bytes a second, like 50M", set_bandwidth},
-	{"--controller", "ID", "the controller (scsi, scsi1 ...; default: the first)",
-	 set_controller},
+	{"--controller", "ID", "the controller: scsi (default), scsi1 ... or ide", set_controller},
 	{"--json", NULL, "print JSON", set_json},
 };
 

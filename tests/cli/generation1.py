@@ -180,6 +180,32 @@ def the_firmware_offers_a_menu(place):
 
 
 @test
+def media_change_while_a_pc_runs(place):
+    first, second = place.file("a.iso", bytes(4096)), place.file("b.iso", bytes(8192))
+    floppy = place.file("a.img", bytes(1440 << 10))
+    with run_pc(place, "--disk", place.file("disk.img", bytes(1 << 20)), "--cdrom", first):
+        def holds(path, device):
+            return path in json.dumps(place.reply("inspect", "pc")["devices"][device])
+
+        wait_for(lambda: place.run("inspect", "pc").returncode == 0, "the VM")
+        expect(holds(first, "ide"), "the first")
+        place.does("disk", "insert", "pc", "1", second, "--controller", "ide")
+        expect(holds(second, "ide") and not holds(first, "ide"), "the second")
+        place.does("disk", "insert", "pc", "0", floppy, "--controller", "floppy")
+        expect(holds(floppy, "floppy"), "a floppy")
+        place.does("disk", "eject", "pc", "0", "--controller", "floppy")
+        expect(not holds(floppy, "floppy"), "none")
+        limits = place.reply("disk", "set", "pc", "0", "--controller", "ide", "--iops", "70")
+        expect((limits["lun"], limits["iops"]) == (0, 70), limits)
+        for words in (("insert", "pc", "0", second, "--controller", "ide"),
+                      ("insert", "pc", "1", first), ("detach", "pc", "0", "--controller", "ide"),
+                      ("attach", "pc", first, "--controller", "floppy"),
+                      ("insert", "pc", "0", second, "--controller", "floppy"),
+                      ("set", "pc", "3", "--controller", "ide", "--iops", "7")):
+            expect_failure(place.run("disk", *words), 1, "pc")
+
+
+@test
 def the_daemon_keeps_a_pc(place):
     need_kvm()
     disk, more = place.file("disk.img", bytes(1 << 20)), place.file("more.img", bytes(1 << 20))
@@ -203,6 +229,17 @@ def the_daemon_keeps_a_pc(place):
         expect(len(reads) == 1 and int(reads[0]) > 0, reads)
         used = place.reply("vm", "measure", "pc")["measure"]["since_start"]
         expect(used["disk_reads"] > 0, used)
+        # Media and limits of what is on IDE change at once.
+        medium, other = place.file("cd.iso", bytes(64 << 10)), place.file("b.img", bytes(720 << 10))
+        for words in (("insert", "pc", "disk1", medium), ("set", "pc", "disk0", "--iops", "900"),
+                      ("insert", "pc", "disk2", other)):
+            expect(place.reply("disk", *words)["waiting"] is False, words)
+        devices = place.reply("inspect", "pc")["devices"]
+        expect(medium in json.dumps(devices["ide"]) and other in json.dumps(devices["floppy"]),
+               devices["ide"], devices["floppy"])
+        expect(devices["ide"]["channel@0"]["unit@0"]["iops"] == 900, devices["ide"])
+        place.does("disk", "eject", "pc", "disk1")
+        expect(medium not in json.dumps(place.reply("inspect", "pc")["devices"]["ide"]), "eject")
         # What comes while it runs is on the SCSI controller; what is on IDE stays until it is off.
         expect("waits" not in place.does("disk", "attach", "pc", more), "it waits")
         listed = [line.split()[:3] for line in place.does("disk", "list", "pc").splitlines()[1:]]

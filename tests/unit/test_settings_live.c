@@ -338,7 +338,21 @@ START_TEST(what_is_on_ide_stays)
 	expect_live(PC(UUID ",'disks':[" HARD "," DRIVE "]"),
 		    PC(UUID ",'disks':[{'name':'a','kind':'disk','path':'/a','iops':7},"
 			    "{'name':'d','kind':'cdrom','path':'/i'}]"),
-		    NO_STEPS, "[]", "['disks.a','disks.d']");
+		    STEPS("SetDisk {'lun':0,'controller':'ide','iops':7,'bandwidth':0}",
+			  "ChangeMedium {'lun':1,'controller':'ide','path':'/i'}"),
+		    "['disks.a','disks.d']", "[]");
+	expect_live(
+		PC(UUID ",'disks':[{'name':'f','kind':'floppy','path':'/f'}," DRIVE "]"),
+		PC(UUID ",'disks':[{'name':'f','kind':'floppy','path':'/g','read_only':true},"
+			"{'name':'d','kind':'cdrom','path':'/i'}]"),
+		STEPS("ChangeMedium {'lun':0,'controller':'floppy','path':'/g','read_only':true}",
+		      "ChangeMedium {'lun':0,'controller':'ide','path':'/i'}"),
+		"['disks.f','disks.d']", "[]");
+	/* A disk that goes at the next start has its place until then. */
+	expect_live(PC(UUID ",'disks':[" HARD "," DRIVE "]"),
+		    PC(UUID ",'disks':[{'name':'d','kind':'cdrom','path':'/i'}]"),
+		    STEPS("ChangeMedium {'lun':1,'controller':'ide','path':'/i'}"), "['disks.d']",
+		    "['disks.a']");
 }
 END_TEST
 

@@ -242,7 +242,7 @@ static bool is_drive(const json_t *disk)
 {
 	const char *kind = json_string_value(json_object_get(disk, "kind"));
 
-	return kind && !strcmp(kind, "cdrom");
+	return kind && (!strcmp(kind, "cdrom") || !strcmp(kind, "floppy"));
 }
 
 void method_change_medium(struct request *request, struct vm *vm)
@@ -254,7 +254,7 @@ void method_change_medium(struct request *request, struct vm *vm)
 
 	if (drive && !is_drive(drive)) {
 		request_fail(request, "BadSettings", json_pack("{s:s}", "member", "disk"),
-			     "%s: %.200s is no DVD drive, so its medium cannot be changed; detach "
+			     "%s: %.200s is no drive, so its medium cannot be changed; detach "
 			     "it and attach another",
 			     vm_name(vm), request_text(request, "disk"));
 		drive = NULL;

@@ -197,11 +197,51 @@ static void attach_disk(struct comparison *comparison, const json_t *disk)
 	add_step(comparison, "AttachDisk", parameters, "disks", disk, disk);
 }
 
-/* Where a disk is, for the calls that are about one. */
-static json_t *place_of(const json_t *disk)
+/* How many of them are on the IDE controller before that one. */
+static int ide_place(const json_t *disks, const json_t *disk)
 {
-	return json_pack("{s:O, s:O*}", "lun", json_object_get(disk, "lun"), "controller",
-			 json_object_get(disk, "controller"));
+	int place = 0;
+
+	for (size_t i = 0; json_array_get(disks, i) != disk; i++) {
+		const json_t *other = json_array_get(disks, i);
+
+		place += !json_object_get(other, "lun") && !is_kind(other, "floppy");
+	}
+	return place;
+}
+
+/* Where a disk of the VM is, for the calls that are about one. */
+static json_t *place_of(const json_t *disks, const json_t *disk)
+{
+	const char *controller = is_kind(disk, "floppy") ? "floppy" : "ide";
+	json_t *lun = json_object_get(disk, "lun");
+
+	if (lun)
+		return json_pack("{s:O, s:O*}", "lun", lun, "controller",
+				 json_object_get(disk, "controller"));
+	return json_pack("{s:i, s:s}", "lun", is_kind(disk, "floppy") ? 0 : ide_place(disks, disk),
+			 "controller", controller);
+}
+
+static void change_medium(struct comparison *comparison, const json_t *old, const json_t *new)
+{
+	static const char *const members[] = {"path", "read_only"};
+	json_t *parameters = place_of(settings_disks(comparison->old), old);
+
+	for (size_t i = 0; i < ARRAY_LENGTH(members); i++) {
+		if (json_object_get(new, members[i]))
+			json_object_set(parameters, members[i], json_object_get(new, members[i]));
+	}
+	add_step(comparison, "ChangeMedium", parameters, "disks", new, new);
+}
+
+static bool is_other_medium(const json_t *old, const json_t *new)
+{
+	static const char *const of_drive[] = {"name", "attached_by", "path"};
+	static const char *const of_floppy[] = {"name", "attached_by", "path", "read_only"};
+
+	return (is_kind(new, "cdrom") && same_but(old, new, of_drive, ARRAY_LENGTH(of_drive))) ||
+	       (is_kind(new, "floppy") && same_but(old, new, of_floppy, ARRAY_LENGTH(of_floppy)));
 }
 
 /* A drive's medium and a disk's rates change; another disk in its place would be one more. */
@@ -209,25 +249,19 @@ static void change_disk(struct comparison *comparison, const json_t *old, const 
 {
 	static const char *const labels[] = {"name", "attached_by"};
 	static const char *const rates[] = {"name", "attached_by", "iops", "bandwidth"};
-	static const char *const medium[] = {"name", "attached_by", "path"};
 	json_t *parameters;
 
 	if (json_equal(old, new))
 		return;
 	if (same_but(old, new, labels, ARRAY_LENGTH(labels))) {
 		note_item(comparison, comparison->steps->applied, "disks", new);
-	} else if (!json_object_get(new, "lun")) {
-		wait_item(comparison, "disks", new);
 	} else if (same_but(old, new, rates, ARRAY_LENGTH(rates))) {
-		parameters = place_of(new);
+		parameters = place_of(settings_disks(comparison->old), old);
 		json_object_set_new(parameters, "iops", number_or_none(new, "iops"));
 		json_object_set_new(parameters, "bandwidth", number_or_none(new, "bandwidth"));
 		add_step(comparison, "SetDisk", parameters, "disks", new, new);
-	} else if (is_kind(new, "cdrom") && same_but(old, new, medium, ARRAY_LENGTH(medium))) {
-		parameters = place_of(new);
-		if (json_object_get(new, "path"))
-			json_object_set(parameters, "path", json_object_get(new, "path"));
-		add_step(comparison, "ChangeMedium", parameters, "disks", new, new);
+	} else if (is_other_medium(old, new)) {
+		change_medium(comparison, old, new);
 	} else {
 		wait_item(comparison, "disks", new);
 	}
@@ -247,7 +281,8 @@ static void compare_disks(struct comparison *comparison)
 		if (!json_object_get(disk, "lun"))
 			wait_item(comparison, "disks", disk);
 		else
-			add_step(comparison, "DetachDisk", place_of(disk), "disks", disk, NULL);
+			add_step(comparison, "DetachDisk", place_of(old, disk), "disks", disk,
+				 NULL);
 	}
 	for (size_t i = 0; i < json_array_size(new); i++) {
 		const json_t *disk = json_array_get(new, i);
