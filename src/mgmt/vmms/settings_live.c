@@ -7,17 +7,9 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
-#include "mgmt/controller.h"
 #include "mgmt/memory_options.h"
 #include "mgmt/vmms/settings_arguments.h"
-
-/* Two definitions and what is found out about them; one failure is remembered until the end. */
-struct comparison {
-	const struct settings *old;
-	const struct settings *new;
-	struct settings_steps *steps;
-	bool failed;
-};
+#include "mgmt/vmms/settings_live_internal.h"
 
 /* What makes no difference to a guest, and holds at once. */
 static const char *const own[] = {"name",	 "notes",    "owner", "start_action",
@@ -37,7 +29,7 @@ static bool same_member(const json_t *a, const json_t *b, const char *member)
 }
 
 /* A list of names, each once. */
-static void note(struct comparison *comparison, json_t *list, const char *member)
+void live_note(struct comparison *comparison, json_t *list, const char *member)
 {
 	json_t *name = json_string(member);
 
@@ -50,24 +42,24 @@ static void note(struct comparison *comparison, json_t *list, const char *member
 	comparison->failed |= json_array_append_new(list, name) != 0;
 }
 
-static void note_item(struct comparison *comparison, json_t *names, const char *list,
-		      const json_t *item)
+void live_note_item(struct comparison *comparison, json_t *names, const char *list,
+		    const json_t *item)
 {
 	char member[SETTINGS_MEMBER_SIZE];
 
 	snprintf(member, sizeof(member), "%s.%s", list,
 		 json_string_value(json_object_get(item, "name")));
-	note(comparison, names, member);
+	live_note(comparison, names, member);
 }
 
-static void wait_item(struct comparison *comparison, const char *list, const json_t *item)
+void live_wait(struct comparison *comparison, const char *list, const json_t *item)
 {
-	note_item(comparison, comparison->steps->waiting, list, item);
+	live_note_item(comparison, comparison->steps->waiting, list, item);
 }
 
 /* item: of the list, the old one where value is NULL.  Takes over parameters. */
-static void add_step(struct comparison *comparison, const char *method, json_t *parameters,
-		     const char *list, const json_t *item, const json_t *value)
+void live_add_step(struct comparison *comparison, const char *method, json_t *parameters,
+		   const char *list, const json_t *item, const json_t *value)
 {
 	struct settings_steps *steps = comparison->steps;
 	struct settings_step *more =
@@ -87,9 +79,9 @@ static void add_step(struct comparison *comparison, const char *method, json_t *
 	snprintf(step->member, sizeof(step->member), "%s%s%s", list, item ? "." : "",
 		 item ? json_string_value(json_object_get(item, "name")) : "");
 	if (item)
-		note_item(comparison, steps->applied, list, item);
+		live_note_item(comparison, steps->applied, list, item);
 	else
-		note(comparison, steps->applied, list);
+		live_note(comparison, steps->applied, list);
 }
 
 static const json_t *find(const json_t *list, const char *member, const json_t *value)
@@ -104,7 +96,7 @@ static const json_t *find(const json_t *list, const char *member, const json_t *
 }
 
 /* Whether all but these members are the same. */
-static bool same_but(const json_t *a, const json_t *b, const char *const *but, size_t count)
+bool live_same_but(const json_t *a, const json_t *b, const char *const *but, size_t count)
 {
 	json_auto_t *first = json_copy((json_t *)a);
 	json_auto_t *second = json_copy((json_t *)b);
@@ -123,7 +115,7 @@ static bool same_identity(const json_t *a, const json_t *b, const char *identity
 	       same_member(a, b, "controller");
 }
 
-static const json_t *find_identical(const json_t *list, const json_t *item, const char *identity)
+const json_t *live_find(const json_t *list, const json_t *item, const char *identity)
 {
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *other = json_array_get(list, i);
@@ -138,214 +130,31 @@ static const json_t *find_identical(const json_t *list, const json_t *item, cons
  * The item in the other list that is the same one: by its name, or else, where it only has another
  * name now, by what cannot be in a VM twice.
  */
-static const json_t *counterpart(const json_t *others, const json_t *item, const json_t *siblings,
-				 const char *identity)
+const json_t *live_counterpart(const json_t *others, const json_t *item, const json_t *siblings,
+			       const char *identity)
 {
 	static const char *const names[] = {"name", "attached_by"};
 	const json_t *other = find(others, "name", json_object_get(item, "name"));
 
 	if (other)
 		return other;
-	other = find_identical(others, item, identity);
+	other = live_find(others, item, identity);
 	if (!other || find(siblings, "name", json_object_get(other, "name")) ||
-	    !same_but(item, other, names, ARRAY_LENGTH(names)))
+	    !live_same_but(item, other, names, ARRAY_LENGTH(names)))
 		return NULL;
 	return other;
 }
 
-static bool is_kind(const json_t *item, const char *kind)
+bool live_is_kind(const json_t *item, const char *kind)
 {
 	return !strcmp(json_string_value(json_object_get(item, "kind")), kind);
 }
 
-static json_t *number_or_none(const json_t *item, const char *member)
+json_t *live_number(const json_t *item, const char *member)
 {
 	json_t *value = json_object_get(item, member);
 
 	return value ? json_incref(value) : json_integer(0);
-}
-
-/* Whether a disk that stays has the new one's place. */
-static bool is_occupied(const struct comparison *comparison, const json_t *new)
-{
-	const json_t *old = settings_disks(comparison->old);
-	const json_t *disk = find_identical(old, new, "lun");
-
-	return disk && counterpart(settings_disks(comparison->new), disk, old, "lun");
-}
-
-static void attach_disk(struct comparison *comparison, const json_t *disk)
-{
-	static const char *const members[] = {"path", "read_only",  "direct",
-					      "lun",  "controller", "format",
-					      "iops", "bandwidth",  "timeout"};
-	json_t *parameters;
-
-	/* Drives are there from the start, and so is what is on IDE. */
-	if (!is_kind(disk, "disk") || !json_object_get(disk, "lun") ||
-	    is_occupied(comparison, disk)) {
-		wait_item(comparison, "disks", disk);
-		return;
-	}
-	parameters = json_object();
-	for (size_t i = 0; i < ARRAY_LENGTH(members); i++) {
-		json_t *value = json_object_get(disk, members[i]);
-
-		if (value)
-			json_object_set(parameters, members[i], value);
-	}
-	add_step(comparison, "AttachDisk", parameters, "disks", disk, disk);
-}
-
-/* How many of them are on the IDE controller before that one. */
-static int ide_place(const json_t *disks, const json_t *disk)
-{
-	int place = 0;
-
-	for (size_t i = 0; json_array_get(disks, i) != disk; i++) {
-		const json_t *other = json_array_get(disks, i);
-
-		place += !json_object_get(other, "lun") && !is_kind(other, "floppy");
-	}
-	return place;
-}
-
-/* Where a disk of the VM is, for the calls that are about one. */
-static json_t *place_of(const json_t *disks, const json_t *disk)
-{
-	const char *controller = is_kind(disk, "floppy") ? "floppy" : "ide";
-	json_t *lun = json_object_get(disk, "lun");
-
-	if (lun)
-		return json_pack("{s:O, s:O*}", "lun", lun, "controller",
-				 json_object_get(disk, "controller"));
-	return json_pack("{s:i, s:s}", "lun", is_kind(disk, "floppy") ? 0 : ide_place(disks, disk),
-			 "controller", controller);
-}
-
-static void change_medium(struct comparison *comparison, const json_t *old, const json_t *new)
-{
-	static const char *const members[] = {"path", "read_only"};
-	json_t *parameters = place_of(settings_disks(comparison->old), old);
-
-	for (size_t i = 0; i < ARRAY_LENGTH(members); i++) {
-		if (json_object_get(new, members[i]))
-			json_object_set(parameters, members[i], json_object_get(new, members[i]));
-	}
-	add_step(comparison, "ChangeMedium", parameters, "disks", new, new);
-}
-
-static bool is_other_medium(const json_t *old, const json_t *new)
-{
-	static const char *const of_drive[] = {"name", "attached_by", "path"};
-	static const char *const of_floppy[] = {"name", "attached_by", "path", "read_only"};
-
-	return (is_kind(new, "cdrom") && same_but(old, new, of_drive, ARRAY_LENGTH(of_drive))) ||
-	       (is_kind(new, "floppy") && same_but(old, new, of_floppy, ARRAY_LENGTH(of_floppy)));
-}
-
-/* A drive's medium and a disk's rates change; another disk in its place would be one more. */
-static void change_disk(struct comparison *comparison, const json_t *old, const json_t *new)
-{
-	static const char *const labels[] = {"name", "attached_by"};
-	static const char *const rates[] = {"name", "attached_by", "iops", "bandwidth"};
-	json_t *parameters;
-
-	if (json_equal(old, new))
-		return;
-	if (same_but(old, new, labels, ARRAY_LENGTH(labels))) {
-		note_item(comparison, comparison->steps->applied, "disks", new);
-	} else if (same_but(old, new, rates, ARRAY_LENGTH(rates))) {
-		parameters = place_of(settings_disks(comparison->old), old);
-		json_object_set_new(parameters, "iops", number_or_none(new, "iops"));
-		json_object_set_new(parameters, "bandwidth", number_or_none(new, "bandwidth"));
-		add_step(comparison, "SetDisk", parameters, "disks", new, new);
-	} else if (is_other_medium(old, new)) {
-		change_medium(comparison, old, new);
-	} else {
-		wait_item(comparison, "disks", new);
-	}
-}
-
-static void compare_disks(struct comparison *comparison)
-{
-	const json_t *old = settings_disks(comparison->old);
-	const json_t *new = settings_disks(comparison->new);
-
-	/* What goes makes room for what comes. */
-	for (size_t i = 0; i < json_array_size(old); i++) {
-		const json_t *disk = json_array_get(old, i);
-
-		if (counterpart(new, disk, old, "lun"))
-			continue;
-		if (!json_object_get(disk, "lun"))
-			wait_item(comparison, "disks", disk);
-		else
-			add_step(comparison, "DetachDisk", place_of(old, disk), "disks", disk,
-				 NULL);
-	}
-	for (size_t i = 0; i < json_array_size(new); i++) {
-		const json_t *disk = json_array_get(new, i);
-		const json_t *before = counterpart(old, disk, new, "lun");
-
-		if (before)
-			change_disk(comparison, before, disk);
-		else
-			attach_disk(comparison, disk);
-	}
-}
-
-/* count: how many there are after it. */
-static void add_controller_step(struct comparison *comparison, const char *method,
-				json_t *parameters, unsigned int count)
-{
-	json_t *value = json_integer(count);
-
-	comparison->failed |= !parameters || !value;
-	add_step(comparison, method, parameters, "controllers", NULL, value);
-	json_decref(value);
-}
-
-static void attach_controllers(struct comparison *comparison)
-{
-	unsigned int new = settings_controllers(comparison->new);
-
-	for (unsigned int i = settings_controllers(comparison->old); i < new; i++)
-		add_controller_step(comparison, "AttachController", json_object(), i + 1);
-}
-
-/* Whether a disk stays on it, if only until the VM's next start. */
-static bool is_used(const struct comparison *comparison, unsigned int controller)
-{
-	const json_t *old = settings_disks(comparison->old);
-	const json_t *new = settings_disks(comparison->new);
-
-	for (size_t i = 0; i < json_array_size(old); i++) {
-		const json_t *disk = json_array_get(old, i);
-
-		if (settings_disk_controller(disk) == controller &&
-		    counterpart(new, disk, old, "lun"))
-			return true;
-	}
-	return false;
-}
-
-/* From the last one on. */
-static void detach_controllers(struct comparison *comparison)
-{
-	unsigned int new = settings_controllers(comparison->new);
-
-	for (unsigned int i = settings_controllers(comparison->old); i-- > new;) {
-		char id[CONTROLLER_ID_SIZE];
-
-		if (is_used(comparison, i)) {
-			note(comparison, comparison->steps->waiting, "controllers");
-			return;
-		}
-		controller_id(i, id);
-		add_controller_step(comparison, "DetachController",
-				    json_pack("{s:s}", "controller", id), i);
-	}
 }
 
 /* On PCI, which is as it was at the start. */
@@ -357,11 +166,11 @@ static bool is_legacy(const json_t *nic)
 static void detach_nic(struct comparison *comparison, const json_t *nic)
 {
 	if (is_legacy(nic)) {
-		wait_item(comparison, "nics", nic);
+		live_wait(comparison, "nics", nic);
 		return;
 	}
-	add_step(comparison, "DetachNic", json_pack("{s:O}", "nic", json_object_get(nic, "mac")),
-		 "nics", nic, NULL);
+	live_add_step(comparison, "DetachNic",
+		      json_pack("{s:O}", "nic", json_object_get(nic, "mac")), "nics", nic, NULL);
 }
 
 static void attach_nic(struct comparison *comparison, const json_t *nic)
@@ -370,15 +179,15 @@ static void attach_nic(struct comparison *comparison, const json_t *nic)
 	json_t *parameters = NULL;
 
 	if (is_legacy(nic)) {
-		wait_item(comparison, "nics", nic);
+		live_wait(comparison, "nics", nic);
 		return;
 	}
-	if (!is_kind(nic, "switch")) {
+	if (!live_is_kind(nic, "switch")) {
 		spec = settings_nic_spec(nic, NULL, 0);
 		parameters = spec ? json_pack("{s:s}", "spec", spec) : NULL;
 		comparison->failed |= !parameters;
 	}
-	add_step(comparison, "AttachNic", parameters, "nics", nic, nic);
+	live_add_step(comparison, "AttachNic", parameters, "nics", nic, nic);
 }
 
 static void change_nic(struct comparison *comparison, const json_t *old, const json_t *new)
@@ -388,15 +197,15 @@ static void change_nic(struct comparison *comparison, const json_t *old, const j
 
 	if (json_equal(old, new))
 		return;
-	if (same_but(old, new, labels, ARRAY_LENGTH(labels))) {
-		note_item(comparison, comparison->steps->applied, "nics", new);
-	} else if (same_but(old, new, rate, ARRAY_LENGTH(rate))) {
-		add_step(comparison, "SetNic",
-			 json_pack("{s:O, s:o}", "nic", json_object_get(new, "mac"), "bandwidth",
-				   number_or_none(new, "bandwidth")),
-			 "nics", new, new);
+	if (live_same_but(old, new, labels, ARRAY_LENGTH(labels))) {
+		live_note_item(comparison, comparison->steps->applied, "nics", new);
+	} else if (live_same_but(old, new, rate, ARRAY_LENGTH(rate))) {
+		live_add_step(comparison, "SetNic",
+			      json_pack("{s:O, s:o}", "nic", json_object_get(new, "mac"),
+					"bandwidth", live_number(new, "bandwidth")),
+			      "nics", new, new);
 	} else if (is_legacy(old)) {
-		wait_item(comparison, "nics", new);
+		live_wait(comparison, "nics", new);
 	} else {
 		attach_nic(comparison, new);
 	}
@@ -407,7 +216,7 @@ static bool is_replaced(const json_t *old, const json_t *new)
 {
 	static const char *const rate[] = {"name", "attached_by", "bandwidth"};
 
-	return !same_but(old, new, rate, ARRAY_LENGTH(rate));
+	return !live_same_but(old, new, rate, ARRAY_LENGTH(rate));
 }
 
 static void compare_nics(struct comparison *comparison)
@@ -417,14 +226,14 @@ static void compare_nics(struct comparison *comparison)
 
 	for (size_t i = 0; i < json_array_size(old); i++) {
 		const json_t *nic = json_array_get(old, i);
-		const json_t *after = counterpart(new, nic, old, "mac");
+		const json_t *after = live_counterpart(new, nic, old, "mac");
 
 		if (!after || is_replaced(nic, after))
 			detach_nic(comparison, nic);
 	}
 	for (size_t i = 0; i < json_array_size(new); i++) {
 		const json_t *nic = json_array_get(new, i);
-		const json_t *before = counterpart(old, nic, new, "mac");
+		const json_t *before = live_counterpart(old, nic, new, "mac");
 
 		if (before)
 			change_nic(comparison, before, nic);
@@ -474,7 +283,7 @@ static void compare_memory(struct comparison *comparison)
 	if (json_equal(old, new))
 		return;
 	if (!same_member(old, new, "startup") || is_dynamic(old) != is_dynamic(new))
-		note(comparison, comparison->steps->waiting, "memory");
+		live_note(comparison, comparison->steps->waiting, "memory");
 	if (!is_dynamic(old))
 		return;
 	balanced = with_members(old, new, soft);
@@ -484,18 +293,18 @@ static void compare_memory(struct comparison *comparison)
 		return;
 	}
 	if (!json_equal(balanced, old))
-		add_step(comparison, "SetMemory",
-			 json_pack("{s:I, s:I}", "buffer",
-				   number(new, "buffer", MEMORY_BUFFER_DEFAULT), "weight",
-				   number(new, "weight", MEMORY_WEIGHT_DEFAULT)),
-			 "memory", NULL, balanced);
+		live_add_step(comparison, "SetMemory",
+			      json_pack("{s:I, s:I}", "buffer",
+					number(new, "buffer", MEMORY_BUFFER_DEFAULT), "weight",
+					number(new, "weight", MEMORY_WEIGHT_DEFAULT)),
+			      "memory", NULL, balanced);
 	if (!is_dynamic(new) || !same_member(old, new, "startup"))
 		return;
 	if (!json_equal(limited, balanced))
-		add_step(comparison, "SetMemory",
-			 json_pack("{s:I, s:I}", "minimum", number(new, "minimum", startup),
-				   "maximum", number(new, "maximum", startup)),
-			 "memory", NULL, limited);
+		live_add_step(comparison, "SetMemory",
+			      json_pack("{s:I, s:I}", "minimum", number(new, "minimum", startup),
+					"maximum", number(new, "maximum", startup)),
+			      "memory", NULL, limited);
 }
 
 /* A limit below what the guest has now would kill it. */
@@ -507,9 +316,9 @@ static void compare_resources(struct comparison *comparison)
 	if (same(settings_get(comparison->old, "resources"), resources))
 		return;
 	if (limit && limit < settings_memory_maximum(comparison->old))
-		note(comparison, comparison->steps->waiting, "resources");
+		live_note(comparison, comparison->steps->waiting, "resources");
 	else
-		add_step(comparison, NULL, NULL, "resources", NULL, resources);
+		live_add_step(comparison, NULL, NULL, "resources", NULL, resources);
 }
 
 /* Items that only have another name. */
@@ -524,9 +333,9 @@ static int rename_items(json_t *whole, const struct settings *new, const char *l
 
 	for (size_t i = 0; !r && i < json_array_size(before); i++) {
 		const json_t *item = json_array_get(before, i);
-		const json_t *after = counterpart(items, item, before, identity);
+		const json_t *after = live_counterpart(items, item, before, identity);
 
-		if (after && same_but(item, after, labels, ARRAY_LENGTH(labels)))
+		if (after && live_same_but(item, after, labels, ARRAY_LENGTH(labels)))
 			r = json_array_set(old_items, i, (json_t *)after);
 	}
 	return r;
@@ -560,7 +369,7 @@ static void compare_members(struct comparison *comparison, const char *const *me
 	for (size_t i = 0; i < count; i++) {
 		if (!same(settings_get(comparison->old, members[i]),
 			  settings_get(comparison->new, members[i])))
-			note(comparison, list, members[i]);
+			live_note(comparison, list, members[i]);
 	}
 }
 
@@ -574,9 +383,7 @@ int settings_live(const struct settings *in_force, const struct settings *new,
 	compare_members(&comparison, own, ARRAY_LENGTH(own), found.applied);
 	compare_members(&comparison, fixed, ARRAY_LENGTH(fixed), found.waiting);
 	compare_memory(&comparison);
-	attach_controllers(&comparison);
-	compare_disks(&comparison);
-	detach_controllers(&comparison);
+	live_compare_disks(&comparison);
 	compare_nics(&comparison);
 	compare_resources(&comparison);
 	r = comparison.failed ? error_memory(err, "the change")
