@@ -86,3 +86,29 @@ comes_away()
 	e2fsck -fn root.img
 }
 lab_case "Generation 1: Linux comes from the emulated disk to the synthetic one" comes_away
+
+# serve_boot: DHCP on the tap, and what its answers have clients boot.
+serve_boot()
+{
+	# An advertised router, too: iPXE waits 15 seconds for one.
+	ip -6 addr add fd77::1/64 dev "$TAP" nodad
+	mkdir tftp
+	"$LAB/sectors" tftp
+	in_background dnsmasq --keep-in-foreground --log-facility=- --conf-file=/dev/null --user=root \
+		--port=0 --interface="$TAP" --bind-interfaces --leasefile-ro --no-ping \
+		--dhcp-range=192.168.77.50,192.168.77.90 --dhcp-range=fd77::,ra-only --enable-ra \
+		--dhcp-boot=network.0 --enable-tftp --tftp-root="$PWD/tftp" >served 2>&1
+	wait_for 'TFTP root is' served
+}
+
+boots_by_ipxe()
+{
+	make_tap
+	serve_boot
+	memory=64M
+	boots_from network --cdrom "$IMAGES/ipxe.iso" --nic "tap=$TAP,legacy,mac=00:15:5d:01:02:03"
+	cat served
+	expect 'DHCPACK\(bh0\) 192\.168\.77\.[0-9]+ 00:15:5d:01:02:03' served
+	expect 'sent .*/network\.0 to 192\.168\.77\.' served
+}
+lab_case "Generation 1: iPXE from a CD boots by the emulated adapter" boots_by_ipxe
