@@ -112,3 +112,46 @@ boots_by_ipxe()
 	expect 'sent .*/network\.0 to 192\.168\.77\.' served
 }
 lab_case "Generation 1: iPXE from a CD boots by the emulated adapter" boots_by_ipxe
+
+# wait_for_screen REGEX: until the screen of $vm, in the background, shows it.
+wait_for_screen()
+{
+	while kill -0 "$vm"; do
+		"$BULKHEAD" screenshot lab --text >screen || true
+		! grep -Eq -- "$1" screen || return 0
+		sleep 0.5
+	done
+	fail "the run ended, and '$1' did not come on the screen"
+}
+
+# press REGEX KEY...: once the screen shows that.
+press()
+{
+	wait_for_screen "$1"
+	shift
+	"$BULKHEAD" send-key lab "$@"
+}
+
+# A whole pass, but for the test that waits for minutes whether bits fade.
+tests_memory()
+{
+	local vm
+	memory=16M cpus=1
+	run --generation 1 --cdrom "$IMAGES/memtest86+.iso" --console none --on-reset exit >ran 2>&1 &
+	vm=$!
+	trap 'kill $(jobs -p) $(pidof bulkhead) 2>/dev/null || true; cat ran screen' EXIT
+	press '<ESC> Exit  <F1> Configuration' f1
+	press '<F1>  Test selection' f1
+	press '<F2>  Remove one test' f2
+	press 'Enter test #' 1 0 enter
+	press '<F10> Exit menu' f10
+	press '<F1>  Test selection' f10
+	wait_for_screen 'Pass: +1 +Errors: '
+	expect 'Pass: +1 +Errors: 0( |$)' screen
+	expect 'Status: Pass' screen
+	# The first takes the banner away, the second ends it by a reset.
+	"$BULKHEAD" send-key lab esc esc
+	wait $vm
+	expect 'status 3$' ran
+}
+lab_case "Generation 1: memtest86+ finds no fault in a pass" tests_memory
