@@ -1,5 +1,4 @@
 #include "mgmt/run_options.h"
-#include "mgmt/controller.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -12,6 +11,7 @@
 #include "base/checked.h"
 #include "base/parse.h"
 #include "mgmt/command.h"
+#include "mgmt/controller.h"
 #include "mgmt/fault_options.h"
 #include "mgmt/generation1.h"
 #include "mgmt/integration_options.h"
