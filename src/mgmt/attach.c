@@ -125,11 +125,13 @@ void set_disk(void *context, struct varlink_call *call, const json_t *parameters
 }
 
 /* What an open medium is to the device that takes it. */
-static json_t *medium_config(const struct run_disk *disk, json_t *lun, const json_t *name)
+static json_t *medium_config(const struct run_disk *disk, const json_t *parameters)
 {
-	return json_pack("{s:O, s:o, s:i, s:b}", "lun", lun, "name",
-			 name ? json_incref((json_t *)name) : text_json(disk->path), "fd", 0,
-			 "read_only", disk->read_only);
+	const char *name = json_string_value(json_object_get(parameters, "name"));
+
+	return json_pack("{s:O, s:o, s:i, s:b}", "lun", json_object_get(parameters, "lun"), "name",
+			 text_json(name ? name : disk->path), "fd", 0, "read_only",
+			 disk->read_only);
 }
 
 /* An image for a drive, or what empties it where there is no path. */
@@ -165,8 +167,8 @@ void change_medium(void *context, struct varlink_call *call, const json_t *param
 		vm_interface_answer(call, NULL, err.text);
 		return;
 	}
-	forward_to(context, call, device, "change-medium",
-		   medium_config(&disk, lun, json_object_get(parameters, "name")), &fd, 1);
+	forward_to(context, call, device, "change-medium", medium_config(&disk, parameters), &fd,
+		   1);
 }
 
 static void forward_disk(void *context, struct varlink_call *call, json_t *config,
