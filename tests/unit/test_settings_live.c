@@ -379,6 +379,34 @@ START_TEST(controllers_come_before_their_disks_and_go_after_them)
 }
 END_TEST
 
+/* Where a step was refused, those that build on it are not done. */
+START_TEST(controllers_have_no_gaps)
+{
+	struct settings *one = settings_of(VM("'disks':[" ROOT "]"));
+	struct settings *three =
+		settings_of(VM("'controllers':3,'disks':[" ROOT "," ON("c", "scsi2") "]"));
+	struct settings *bare = settings_of(VM("'controllers':3,'disks':[" ROOT "]"));
+	struct settings_steps found;
+	struct error err;
+
+	ck_assert(!settings_live(one, bare, &found, &err));
+	ck_assert_uint_eq(found.count, 2);
+	ck_assert(settings_step_possible(one, &found.list[0]));
+	ck_assert(!settings_step_possible(one, &found.list[1]));
+	settings_steps_clear(&found);
+	ck_assert(!settings_live(three, one, &found, &err));
+	ck_assert_uint_eq(found.count, 3);
+	ck_assert(settings_step_possible(three, &found.list[0]));
+	ck_assert(!settings_step_possible(three, &found.list[1]));
+	ck_assert(settings_step_possible(bare, &found.list[1]));
+	ck_assert(!settings_step_possible(bare, &found.list[2]));
+	settings_steps_clear(&found);
+	settings_free(one);
+	settings_free(three);
+	settings_free(bare);
+}
+END_TEST
+
 /* One that stays has its disk taken away by nobody. */
 START_TEST(a_disk_that_waits_holds_its_controller)
 {
@@ -455,6 +483,7 @@ int main(void)
 	tcase_add_test(test_case, a_disk_is_not_swapped_by_surprise);
 	tcase_add_test(test_case, what_is_on_ide_stays);
 	tcase_add_test(test_case, controllers_come_before_their_disks_and_go_after_them);
+	tcase_add_test(test_case, controllers_have_no_gaps);
 	tcase_add_test(test_case, a_disk_that_waits_holds_its_controller);
 	tcase_add_test(test_case, legacy_adapters_stay);
 	tcase_add_test(test_case, another_name_is_the_same_disk);

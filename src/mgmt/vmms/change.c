@@ -232,7 +232,9 @@ static void go_on(struct change *change, struct vm *vm)
 
 		if (!is_meant(change, step))
 			continue;
-		if (begin_step(change, vm, step, on_step, &err))
+		if (!settings_step_possible(vm->launched, step))
+			refuse(change, vm, step, "what has to come before it was refused");
+		else if (begin_step(change, vm, step, on_step, &err))
 			refuse(change, vm, step, err.text);
 		return;
 	}

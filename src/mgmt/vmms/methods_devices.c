@@ -307,16 +307,6 @@ void method_attach_controller(struct request *request, struct vm *vm)
 		change_controllers(request, vm, count + 1, &kind);
 }
 
-static bool has_disk_on(const struct vm *vm, unsigned int controller)
-{
-	const json_t *list = settings_disks(vm->settings);
-
-	for (size_t i = 0; i < json_array_size(list); i++)
-		if (settings_disk_controller(json_array_get(list, i)) == controller)
-			return true;
-	return false;
-}
-
 void method_detach_controller(struct request *request, struct vm *vm)
 {
 	static const struct change_kind kind = {"controllers", reply_nothing};
@@ -334,7 +324,7 @@ void method_detach_controller(struct request *request, struct vm *vm)
 		request_fail(request, "BadSettings", json_pack("{s:s}", "member", "controllers"),
 			     "%s: controllers have numbers without gaps; detach scsi%u first",
 			     vm_name(vm), last);
-	else if (has_disk_on(vm, last))
+	else if (settings_has_disk_on(vm->settings, last))
 		request_fail(request, "BadSettings", json_pack("{s:s}", "member", "disks"),
 			     "%s: disks are on %s; detach them first", vm_name(vm), id);
 	else

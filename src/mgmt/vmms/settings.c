@@ -200,6 +200,16 @@ unsigned int settings_controllers(const struct settings *settings)
 	return (unsigned int)json_integer_value(settings_get(settings, "controllers"));
 }
 
+bool settings_has_disk_on(const struct settings *settings, unsigned int controller)
+{
+	const json_t *disks = settings_disks(settings);
+
+	for (size_t i = 0; i < json_array_size(disks); i++)
+		if (settings_disk_controller(json_array_get(disks, i)) == controller)
+			return true;
+	return false;
+}
+
 const json_t *settings_disks(const struct settings *settings)
 {
 	return settings_get(settings, "disks");

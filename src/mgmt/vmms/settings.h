@@ -73,6 +73,7 @@ uint64_t settings_memory_maximum(const struct settings *settings);
 unsigned int settings_controllers(const struct settings *settings);
 /* The number of that which a disk or drive of it is on. */
 unsigned int settings_disk_controller(const json_t *disk);
+bool settings_has_disk_on(const struct settings *settings, unsigned int controller);
 /*
  * Gives a disk of a VM that has these the first LUN that is free.  Those without one are on the IDE
  * controller of a Generation 1 VM.  -ENOMEM.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -39,6 +40,10 @@ struct settings_steps {
 int settings_live(const struct settings *in_force, const struct settings *new,
 		  struct settings_steps *steps, struct error *err);
 void settings_steps_clear(struct settings_steps *steps);
+
+/* Whether what came before a step is in force: controllers have numbers without gaps, and one that
+ * goes has no disks any more. */
+bool settings_step_possible(const struct settings *in_force, const struct settings_step *step);
 
 /* The settings in force once a step has been done; in_force itself stays as it is.  -ENOMEM. */
 int settings_step_done(const struct settings *in_force, const struct settings_step *step,

@@ -198,3 +198,14 @@ void live_compare_disks(struct comparison *comparison)
 	compare_disks(comparison);
 	detach_controllers(comparison);
 }
+
+bool settings_step_possible(const struct settings *in_force, const struct settings_step *step)
+{
+	unsigned int count = settings_controllers(in_force);
+	unsigned int after;
+
+	if (strcmp(step->list, "controllers") != 0)
+		return true;
+	after = (unsigned int)json_integer_value(step->value);
+	return count + 1 == after || (count == after + 1 && !settings_has_disk_on(in_force, after));
+}
