@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 
-from harness import BULKHEAD, PATIENCE, expect, expect_failure, main, need_kvm, test, wait_for
+from harness import BULKHEAD, PATIENCE, Skip, expect, expect_failure, main, need_kvm, test, wait_for
 from managed import Daemon
 
 FIRMWARE_SIZE = 256 << 10
@@ -132,6 +132,68 @@ def a_full_host_is_every_controller_s_concern(place):
         heard = {device["device"]: device["on_full"] for device in devices
                  if "on_full" in device}
         expect(heard == {"ide": word, "scsi": word}, devices)
+
+
+# Writes a sector by the emulated controller, and ends with its status.
+WRITES = bytes([
+    0x66, 0xb8, 0x40, 0x39, 0x00, 0x80,  # mov eax, 0x80003940: the controller's timing,
+    0xba, 0xf8, 0x0c, 0x66, 0xef,        # at the PCI bus
+    0x66, 0xb8, 0x00, 0x80, 0x00, 0x80,  # mov eax, 0x80008000: both channels are there
+    0xba, 0xfc, 0x0c, 0x66, 0xef,
+    0xba, 0xf6, 0x01, 0xb0, 0xe0, 0xee,  # the master, by LBA
+    0xb2, 0xf2, 0xb0, 0x01, 0xee,        # one sector
+    0xb2, 0xf7, 0xb0, 0x30, 0xee,        # WRITE SECTORS
+    0xb2, 0xf0, 0xb9, 0x00, 0x01,        # mov cx, 256
+    0xf3, 0x6f,                          # rep outsw
+    0xb2, 0xf7,                          # as long as it is busy:
+    0xec, 0xa8, 0x80, 0x75, 0xfb,
+    0xe6, 0xf4,                          # debug exit
+    0xf4,
+])
+READY, ERROR = 0x50, 0x01
+
+
+def in_a_full_place(path):
+    """The words before a command for which a file system without room is at path, with a disk and
+    what takes the room; none where this host lets nobody mount one."""
+    unshare = ["unshare", "--mount"]
+    if os.geteuid() != 0:
+        unshare += ["--user", "--map-current-user"]
+    script = ('mount -t tmpfs -o size=1m,mode=0777 none "$0" && truncate -s 64M "$0/disk" && '
+              '{ cat /dev/zero > "$0/filler" 2> /dev/null; exec "$@"; }')
+    words = [*unshare, "sh", "-c", script, path]
+    return words if subprocess.run([*words, "true"], capture_output=True,
+                                   timeout=PATIENCE).returncode == 0 else None
+
+
+@test
+def a_write_by_ide_waits_for_room_on_the_host(place):
+    need_kvm()
+    full = os.path.join(place.path, "full")
+    os.mkdir(full)
+    within = in_a_full_place(full)
+    if not within:
+        raise Skip("no right to mount")
+    command = [*within, BULKHEAD, "run", "--generation", "1", "--name", "pc", "--memory", "64M",
+               "--console", "none", "--firmware", firmware(place, WRITES), "--debug-exit",
+               "--disk", full + "/disk"]
+    result = subprocess.run([*command, "--on-full", "report"], env=place.environment,
+                            stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
+    expect(result.returncode == READY | ERROR, result)
+    with subprocess.Popen([*command, "--on-full", "pause"], env=place.environment,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True) as process:
+        try:
+            said = process.stderr.readline()
+            expect("no room" in said and full + "/disk" in said and "paused" in said, said)
+            place.does("resume", "pc")
+            expect("no room" in process.stderr.readline(), "the second try")
+            os.unlink(f"/proc/{process.pid}/root{full}/filler")
+            place.does("resume", "pc")
+            _, said = process.communicate(timeout=PATIENCE)
+            expect(process.returncode == READY, f"exit {process.returncode}: {said}")
+        finally:
+            process.kill()
 
 
 @test

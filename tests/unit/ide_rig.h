@@ -30,6 +30,7 @@ static struct {
 	pthread_mutex_t lock;
 	uint8_t bytes[DISK_BYTES];
 	uint64_t bad; /* a sector that fails */
+	int full;     /* what writes fail with, if not 0 */
 	bool hold;    /* requests wait for release_held */
 	struct block_request *held;
 	unsigned int requests, flushes, discards, forced;
@@ -98,6 +99,8 @@ static inline int store_run(const struct block_request *request)
 		memset(store.bytes + request->offset, 0, request->length);
 		return 0;
 	default:
+		if (store.full && request->operation == BLOCK_WRITE)
+			return store.full;
 		if (store.bad != NO_SECTOR && bad >= request->offset &&
 		    bad < request->offset + request->length)
 			return -EIO;
@@ -140,6 +143,7 @@ const struct block_backend *block_backend_find(const char *name)
 }
 
 static struct machine machine;
+static const struct device_events *events = &machine_events;
 static struct io_thread *thread;
 static struct ide *ide;
 
@@ -151,7 +155,7 @@ static struct ide *ide;
 #define DATA	  0x100000u
 
 /* A disk as primary master, a drive as secondary master, and on request a second drive. */
-static const char configuration[] =
+static const char *configuration =
 	"{\"disks\": [{\"backend\": \"store\", \"bytes\": 10240000},"
 	" {\"lun\": 2, \"type\": \"cdrom\", \"backend\": \"store\", \"bytes\": 10240000}]}";
 
@@ -160,6 +164,7 @@ static inline void make_ide(struct machine *to, struct ide **out)
 	machine_init(to);
 	machine_add_pci(to);
 	ck_assert_int_eq(gpa_space_new(RAM_BYTES, &to->env.gpa, NULL), 0);
+	to->env.events = events;
 	to->env.io_threads = &thread;
 	to->env.io_thread_count = 1;
 	*out = machine_add(to, "ide", configuration);
@@ -180,6 +185,7 @@ static inline void setup(void)
 	for (uint32_t i = 0; i < DISK_BYTES; i++)
 		store.bytes[i] = (uint8_t)(i / IDE_SECTOR * 7 + i);
 	store.bad = NO_SECTOR;
+	store.full = 0;
 	store.hold = store.flush_fails = store.discard = store.read_only = false;
 	store.requests = store.flushes = store.discards = store.forced = 0;
 	store.held = NULL;

@@ -183,7 +183,7 @@ END_TEST
 
 START_TEST(without_the_wish_the_write_fails)
 {
-	device->pause_when_full = false;
+	device->full.pause = false;
 	send_srb(write_4k(0));
 	answer_held(&channels[0], -ENOSPC);
 	expect_sense(take_srb(&channels[0], 1000), SCSI_DATA_PROTECT,

@@ -295,6 +295,12 @@ static void advance(struct ide_channel *channel)
 	command->alone -= MIN(command->alone, channel->chunk_sectors);
 }
 
+void ata_transfer_undo(struct ide_channel *channel)
+{
+	if (ata_flags(channel) & ATA_BY_DMA)
+		channel->master.cursor = channel->chunk_start;
+}
+
 /* True where its sectors are to be tried one by one, from the phase in which the command is. */
 static bool try_alone(struct ide_channel *channel)
 {
@@ -308,7 +314,7 @@ static void dma_done(struct ide_channel *channel, int result)
 {
 	if (result < 0) {
 		if (try_alone(channel))
-			channel->master.cursor = channel->chunk_start;
+			ata_transfer_undo(channel);
 		else
 			fail_medium(channel);
 		return;

@@ -19,7 +19,7 @@ int ide_offer_disks(struct ide *ide, struct error *err)
 
 		if (unit->present && !unit->scsi.scsi.drive)
 			r = storvsp_ide_new(&ide->env, i, &unit->scsi, &unit->limiter.limits,
-					    ide->pause_when_full, &ide->offered[i], err);
+					    ide->full.pause, &ide->offered[i], err);
 	}
 	return r;
 }

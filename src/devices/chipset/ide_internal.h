@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "devices/block/figures.h"
+#include "devices/block/full.h"
 #include "devices/block/limit.h"
 #include "devices/chipset/ata_codes.h"
 #include "devices/device.h"
@@ -21,7 +22,10 @@
  * hold it for the time of a register access, and hand what takes longer (IDE_WORK) to the channel's
  * I/O thread, which holds it between two requests to a backend, but not while it submits one.
  * Meanwhile the guest sees BSY.  Under the lock no other is taken but leaves: those of interrupts,
- * of PCI, and of posts to the I/O thread.
+ * of PCI, and of posts to the I/O thread and the main loop.
+ *
+ * A write for which the host has no room (devices/block/full.h) stays such a step, which is taken
+ * anew when the VM goes on: here, or where its saved state is restored.
  */
 
 #define IDE_CHANNELS	    2u
@@ -116,6 +120,7 @@ struct ide_command {
 	uint64_t left;	 /* sectors, or bytes, for those to come */
 	uint32_t alone;	 /* sectors to be tried one by one, since one of them failed */
 	bool dma;	 /* of a packet command */
+	bool held;	 /* the host had no room for its write; not saved: a restore tries it */
 	uint32_t limit;	 /* of a DRQ block, in bytes: a packet command's */
 };
 
@@ -168,7 +173,7 @@ struct ide {
 	struct guid instance;
 	struct ide_channel channels[IDE_CHANNELS];
 	void *offered[IDE_CHANNELS * IDE_DEVICES]; /* a storvsp_device of each disk, or NULL */
-	bool pause_when_full;			   /* of those: here such a write fails */
+	struct block_full full;
 };
 
 /* A command of the set: each function holds the channel's lock. */
@@ -284,6 +289,8 @@ struct ata_geometry ata_default_geometry(uint64_t sectors);
 void ata_transfer_begin(struct ide_channel *channel);
 void ata_transfer_moved(struct ide_channel *channel);
 bool ata_transfer_step(struct ide_channel *channel);
+/* What a step took is there again for the next one. */
+void ata_transfer_undo(struct ide_channel *channel);
 void ata_transfer_done(struct ide_channel *channel, int result);
 /* Whether the places of a command that moves sectors are sound, for restore. */
 bool ata_transfer_sound(const struct ide_unit *unit, const struct ata_command *functions,

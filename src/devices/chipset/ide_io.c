@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "devices/chipset/ide_internal.h"
+#include "devices/table.h"
 
 /* The steps of commands that go to a backend, on the channel's I/O thread. */
 
@@ -65,19 +66,12 @@ static bool hand_over(struct ide_channel *channel)
 	return channel->done_early;
 }
 
-static void count(struct ide_channel *channel)
-{
-	const struct block_request *request = &channel->request;
-
-	block_count(&ide_unit_in_hand(channel)->counters, request->operation, request->length);
-	channel->begun_ns = clock_now_ns();
-}
-
 static bool next_step(struct ide_channel *channel)
 {
 	const struct ata_command *command;
 
-	while (channel->command.phase == IDE_WORK && !channel->paused && !channel->resetting) {
+	while (channel->command.phase == IDE_WORK && !channel->command.held && !channel->paused &&
+	       !channel->resetting) {
 		command = ata_command_find(ide_unit_in_hand(channel), channel->command.code);
 		channel->iov_count = 0;
 		channel->request.force_unit_access = channel->request.may_unmap = false;
@@ -85,7 +79,7 @@ static bool next_step(struct ide_channel *channel)
 			continue;
 		channel->request.iov = channel->iov;
 		channel->request.iov_count = channel->iov_count;
-		count(channel);
+		channel->begun_ns = clock_now_ns();
 		return true;
 	}
 	return false;
@@ -105,14 +99,43 @@ static bool begin_step(struct ide_channel *channel)
 	return begun;
 }
 
+/* Once, however often it was tried. */
+static void count(struct ide_channel *channel)
+{
+	struct ide_unit *unit = ide_unit_in_hand(channel);
+	const struct block_request *request = &channel->request;
+	unsigned int timed = block_timed_as(request->operation);
+
+	block_count(&unit->counters, request->operation, request->length);
+	if (timed < BLOCK_TIMED)
+		latency_add(&unit->latencies.of[timed], clock_now_ns() - channel->begun_ns);
+}
+
+/* Whether the step is kept for the resume, as the host has no room for it. */
+static bool hold(struct ide_channel *channel, int result)
+{
+	struct ide *ide = channel->ide;
+	const struct ide_unit *unit = ide_unit_in_hand(channel);
+	unsigned int place = channel->index * IDE_DEVICES + channel->command.device;
+	const struct block_full_disk disk = {ide_device.name, place, unit->scsi.name};
+
+	if (channel->resetting || !block_full_keeps(&ide->full, channel->request.operation, result))
+		return false;
+	if (block_full_tell(&ide->full, &ide->env, &disk) < 0)
+		return false;
+	ata_transfer_undo(channel);
+	channel->command.held = true;
+	return true;
+}
+
 static void end_step_locked(struct ide_channel *channel, int result)
 {
 	struct ide_unit *unit = ide_unit_in_hand(channel);
-	unsigned int timed = block_timed_as(channel->request.operation);
 
 	channel->in_flight = false;
-	if (timed < BLOCK_TIMED)
-		latency_add(&unit->latencies.of[timed], clock_now_ns() - channel->begun_ns);
+	if (hold(channel, result))
+		return;
+	count(channel);
 	if (channel->resetting)
 		ide_complete_reset(channel);
 	else
@@ -212,7 +235,7 @@ static void end_pause(void *context)
 	struct ide_channel *channel = context;
 
 	pthread_mutex_lock(&channel->lock);
-	channel->paused = false;
+	channel->paused = channel->command.held = false;
 	pthread_mutex_unlock(&channel->lock);
 	run(channel);
 }

@@ -15,9 +15,9 @@
  *    "type": "disk" | "cdrom", "backend": "raw", "fd": N, "name": PATH, "read_only": false, "iops":
  *    N, "bandwidth": N}, ...]}
  * where the LUN, by default the disk's place in the list, is twice the channel and the device (0:
- * primary master), and on_full is for writes that come by the VMBus: the emulated controller
- * reports them to the guest.  A drive is empty where there is no descriptor.  Without a PCI bus
- * (tests) there is no DMA, and the ports are always there.
+ * primary master), and on_full is for writes by either way, the VMBus's or the emulated one.  A
+ * drive is empty where there is no descriptor.  Without a PCI bus (tests) there is no DMA, and the
+ * ports are always there.
  */
 
 #define SLOT	 7
@@ -220,7 +220,7 @@ static int ide_create(const struct device_env *env, const json_t *config, void *
 	}
 	r = read_instance(ide, config, err);
 	if (r == 0)
-		r = block_read_on_full(config, &ide->pause_when_full, err);
+		r = block_read_on_full(config, &ide->full.pause, err);
 	if (r == 0)
 		r = ide_open_units(ide, config, err);
 	if (r == 0)
@@ -257,6 +257,7 @@ void ide_unquiesce(void *device)
 	struct ide *ide = device;
 
 	ide->quiesced = false;
+	block_full_go_on(&ide->full);
 	ide_each_offered(ide, storvsp_device.unquiesce);
 	for (unsigned int i = 0; i < IDE_CHANNELS; i++)
 		ide_resume(&ide->channels[i]);

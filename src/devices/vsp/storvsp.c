@@ -67,7 +67,7 @@ static int read_on_full(struct storvsp *storvsp, const json_t *config, struct er
 	const char *id = json_string_value(json_object_get(config, "id"));
 
 	snprintf(storvsp->id, sizeof(storvsp->id), "%s", id ? id : storvsp_device.name);
-	return block_read_on_full(config, &storvsp->pause_when_full, err);
+	return block_read_on_full(config, &storvsp->full.pause, err);
 }
 
 static int make_channels(struct storvsp *storvsp)
@@ -182,7 +182,7 @@ void storvsp_unquiesce(void *device)
 	struct storvsp *storvsp = device;
 
 	storvsp->quiesced = false;
-	atomic_store(&storvsp->full_told, false);
+	block_full_go_on(&storvsp->full);
 	for (unsigned int i = 0; i <= storvsp->subchannels_max; i++)
 		if (storvsp->channels[i].channel)
 			storvsp_channel_resume(&storvsp->channels[i]);

@@ -37,7 +37,7 @@ int storvsp_ide_new(const struct device_env *env, unsigned int place, const stru
 	storvsp->instance =
 		(struct guid)GUID_INIT(place / 2, place % 2, 0x8899, 0, 0, 0, 0, 0, 0, 0, 0);
 	storvsp->target = (uint8_t)(place % 2);
-	storvsp->pause_when_full = pause_when_full;
+	storvsp->full.pause = pause_when_full;
 	snprintf(storvsp->id, sizeof(storvsp->id), "%s", ide_device.name);
 	storvsp->place = place;
 	snprintf(label, sizeof(label), "ide%u", place);

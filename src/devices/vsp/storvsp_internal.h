@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "devices/block/figures.h"
+#include "devices/block/full.h"
 #include "devices/block/limit.h"
 #include "devices/device.h"
 #include "devices/vsp/scsi_unit.h"
@@ -157,10 +158,9 @@ struct storvsp {
 	uint8_t target; /* where the LUNs are: 0, but for a disk of IDE's */
 	unsigned int subchannels_max;
 	bool quiesced;
-	char id[32];		/* as the parent calls the controller */
-	unsigned int place;	/* what it calls LUN 0: 0, but for a disk of IDE's */
-	bool pause_when_full;	/* the parent pauses a VM for whose writes there is no room */
-	_Atomic bool full_told; /* it was asked to, and the VM has not gone on since */
+	char id[32];	    /* as the parent calls the controller */
+	unsigned int place; /* what it calls LUN 0: 0, but for a disk of IDE's */
+	struct block_full full;
 	struct storvsp_retirement retirement;
 	/* Changed by the primary channel's thread, read by those of the sub-channels. */
 	_Atomic enum storvsp_phase phase;
