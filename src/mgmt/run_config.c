@@ -142,6 +142,8 @@ static json_t *floppy(struct fd_table *table, const struct run_options *options,
 					      files->disks[medium], &files->parents[medium], NULL);
 
 	json_object_set_new(config, "device", json_string("floppy"));
+	json_object_set_new(config, "on_full",
+			    json_string(options->pause_when_full ? "pause" : "report"));
 	return config;
 }
 

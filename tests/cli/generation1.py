@@ -131,7 +131,7 @@ def a_full_host_is_every_controller_s_concern(place):
         os.unlink(told)
         heard = {device["device"]: device["on_full"] for device in devices
                  if "on_full" in device}
-        expect(heard == {"ide": word, "scsi": word}, devices)
+        expect(heard == {"ide": word, "floppy": word, "scsi": word}, devices)
 
 
 # Writes a sector by the emulated controller, and ends with its status.

@@ -6,7 +6,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/event_loop.h"
 #include "devices/chipset/floppy_internal.h"
+#include "devices/table.h"
 #include "machine_fixture.h"
 #include "suite.h"
 
@@ -28,6 +30,7 @@ static struct gpa_space *gpa;
 static struct floppy *floppy;
 static uint8_t image[HD], got[HD];
 static int media[4], media_count;
+static const char *on_full = "report";
 
 /* A descriptor of an image of that size, whose sectors all differ. */
 static int make_image(size_t bytes)
@@ -48,8 +51,9 @@ static void make(size_t bytes, bool read_only)
 	char config[100] = "{}";
 
 	if (bytes)
-		snprintf(config, sizeof(config), "{\"fd\":%d,\"name\":\"a.img\",\"read_only\":%s}",
-			 make_image(bytes), read_only ? "true" : "false");
+		snprintf(config, sizeof(config),
+			 "{\"fd\":%d,\"name\":\"a.img\",\"read_only\":%s,\"on_full\":\"%s\"}",
+			 make_image(bytes), read_only ? "true" : "false", on_full);
 	floppy = machine_add(&machine, "floppy", config);
 }
 
@@ -626,6 +630,215 @@ START_TEST(data_goes_one_way)
 }
 END_TEST
 
+/* A host without room. */
+
+static struct {
+	struct block_backend backend; /* the medium's, but for what it says to writes */
+	void (*submit)(struct block_queue *queue, struct block_request *request);
+	int result; /* of writes, if not 0 */
+	unsigned int tries, told;
+} full;
+
+static int say(void *context, const char *id, json_t *event)
+{
+	const char *name = json_string_value(json_object_get(event, "full"));
+
+	ck_assert_str_eq(id, "floppy");
+	ck_assert_str_eq(name, "a.img");
+	ck_assert_int_eq(json_integer_value(json_object_get(event, "lun")), 0);
+	json_decref(event);
+	full.told++;
+	event_loop_stop(machine.env.loop, 0);
+	return 0;
+}
+
+static const struct device_events listening = {.say = say};
+
+static void submit_full(struct block_queue *queue, struct block_request *request)
+{
+	full.tries++;
+	if (request->operation == BLOCK_WRITE && full.result)
+		request->done(request, full.result);
+	else
+		full.submit(queue, request);
+}
+
+static void put_in(struct floppy *into)
+{
+	full.backend = *into->disk->backend;
+	full.submit = full.backend.submit;
+	full.backend.submit = submit_full;
+	into->disk->backend = &full.backend;
+}
+
+static void set_up_full(void)
+{
+	set_up();
+	machine.env.events = &listening;
+	memset(&full, 0, sizeof(full));
+	full.result = -ENOSPC;
+	on_full = "pause";
+	make(HD, false);
+	put_in(floppy);
+	start(true);
+	ck_assert_int_eq(gpa_fill(gpa, BUFFER, 0xa5, 1024), 0);
+	program_dma(false, 700);
+}
+
+static void hear(unsigned int count)
+{
+	while (full.told < count)
+		event_loop_run(machine.env.loop);
+	ck_assert_uint_eq(full.told, count);
+	floppy_device.quiesce(floppy); /* waits for the I/O thread */
+	ck_assert_uint_eq(in(STATUS), 0x10);
+	ck_assert(!interrupted());
+}
+
+#define BEGIN_WRITE()  COMMAND(WRITE, 4, 0, 1, 1, 2, 18, 0x1b, 0xff)
+#define EXPECT_WRITE() EXPECT(4, 0, 0, 0, 1, 3, 2)
+
+static void expect_written(void)
+{
+	ck_assert_int_eq(pread(media[0], got, 1024, 18 * 512), 1024);
+	for (unsigned int i = 0; i < 1024; i++)
+		ck_assert_uint_eq(got[i], i < 700 ? 0xa5 : 0);
+}
+
+/* By DMA, whose count has ended before; the guest's memory is not looked at again. */
+START_TEST(a_write_without_room_waits_for_the_resume)
+{
+	BEGIN_WRITE();
+	hear(1);
+	ck_assert_int_eq(gpa_fill(gpa, BUFFER, 0x11, 1024), 0);
+	floppy_device.unquiesce(floppy);
+	hear(2);
+	full.result = 0;
+	floppy_device.unquiesce(floppy);
+	EXPECT_WRITE();
+	expect_written();
+	ck_assert_uint_eq(full.tries, 3);
+	ck_assert_uint_eq(floppy->writes, 2);
+	ck_assert_uint_eq(floppy->errors, 0);
+}
+END_TEST
+
+START_TEST(a_format_waits_too)
+{
+	uint8_t list[4 * 18];
+
+	for (uint8_t i = 0; i < 18; i++)
+		memcpy(list + 4 * i, (uint8_t[]){0, 1, i + 1, 2}, 4);
+	ck_assert_int_eq(gpa_write(gpa, BUFFER, list, sizeof(list)), 0);
+	program_dma(false, sizeof(list));
+	COMMAND(0x4d, 4, 2, 18, 0x54, 0xf6);
+	hear(1);
+	ck_assert_int_eq(restore_itself(), 0);
+	full.result = 0;
+	floppy_device.unquiesce(floppy);
+	EXPECT(4, 0, 0, 0, 1, 1, 2);
+	ck_assert_int_eq(pread(media[0], got, 18 * 512, 18 * 512), 18 * 512);
+	for (unsigned int i = 0; i < 18 * 512; i++)
+		ck_assert_uint_eq(got[i], 0xf6);
+}
+END_TEST
+
+START_TEST(a_saved_state_has_the_write)
+{
+	const struct device_ops *ops = device_find("floppy");
+	struct floppy *first = floppy;
+	struct machine other;
+	char config[64];
+
+	BEGIN_WRITE();
+	hear(1);
+	make_machine(&other);
+	snprintf(config, sizeof(config), "{\"fd\":%d}", dup(media[0]));
+	floppy = machine_add(&other, "floppy", config);
+	machine_copy_state("floppy", first, floppy);
+	ops->destroy(first);
+	machine_fini(&machine);
+	machine = other;
+	ops->unquiesce(floppy);
+	EXPECT_WRITE();
+	expect_written();
+}
+END_TEST
+
+START_TEST(what_is_held_is_a_write)
+{
+	BEGIN_WRITE();
+	hear(1);
+	ck_assert_int_eq(restore_as(FLOPPY_EXECUTE, FLOPPY_READ), -EINVAL);
+	ck_assert_int_eq(restore_as(FLOPPY_EXECUTE, FLOPPY_VERIFY), -EINVAL);
+	ck_assert_int_eq(restore_as(FLOPPY_EXECUTE, FLOPPY_FORMAT), -EINVAL);
+	ck_assert_int_eq(restore_as(FLOPPY_EXECUTE, FLOPPY_WRITE), 0);
+	floppy->transfer.last = 18;
+	floppy->transfer.bytes = 4 * 18;
+	ck_assert_int_eq(restore_as(FLOPPY_EXECUTE, FLOPPY_FORMAT), 0);
+	floppy->transfer.sectors = 0;
+	ck_assert_int_eq(restore_itself(), -EINVAL);
+}
+END_TEST
+
+START_TEST(a_reset_gives_it_up)
+{
+	BEGIN_WRITE();
+	hear(1);
+	start(true);
+	floppy_device.unquiesce(floppy);
+	full.result = 0;
+	program_dma(true, 512);
+	COMMAND(READ, 0, 0, 0, 1, 2, 18, 0x1b, 0xff);
+	EXPECT(0, 0, 0, 0, 0, 2, 2);
+	ck_assert_uint_eq(full.tries, 2);
+}
+END_TEST
+
+/* It was not for that one. */
+START_TEST(another_medium_does_not_get_it)
+{
+	BEGIN_WRITE();
+	hear(1);
+	change_medium(json_pack("{s:i,s:s}", "fd", make_image(HD), "name", "b.img"));
+	ck_assert(!refused);
+	ck_assert(interrupted());
+	floppy_device.unquiesce(floppy);
+	EXPECT(0x44, 0x20, 0x20, 0, 1, 1, 2);
+	ck_assert_int_eq(pread(media[1], got, 1024, 18 * 512), 1024);
+	ck_assert_mem_eq(got, image + 18 * 512, 1024);
+}
+END_TEST
+
+START_TEST(all_else_fails_as_ever)
+{
+	full.result = -EIO;
+	BEGIN_WRITE();
+	EXPECT(0x44, 0x20, 0x20, 0, 1, 1, 2);
+	floppy->full.pause = false;
+	full.result = -ENOSPC;
+	program_dma(false, 700);
+	BEGIN_WRITE();
+	EXPECT(0x44, 0x20, 0x20, 0, 1, 1, 2);
+	ck_assert_uint_eq(full.told, 0);
+}
+END_TEST
+
+static void add_full(Suite *suite)
+{
+	TCase *tcase = tcase_create("full");
+
+	tcase_add_checked_fixture(tcase, set_up_full, tear_down);
+	tcase_add_test(tcase, a_write_without_room_waits_for_the_resume);
+	tcase_add_test(tcase, a_format_waits_too);
+	tcase_add_test(tcase, a_saved_state_has_the_write);
+	tcase_add_test(tcase, what_is_held_is_a_write);
+	tcase_add_test(tcase, a_reset_gives_it_up);
+	tcase_add_test(tcase, another_medium_does_not_get_it);
+	tcase_add_test(tcase, all_else_fails_as_ever);
+	suite_add_tcase(suite, tcase);
+}
+
 int main(void)
 {
 	TCase *tcase;
@@ -648,5 +861,6 @@ int main(void)
 	tcase_add_test(tcase, saved_and_restored);
 	tcase_add_test(tcase, no_command_is_longer_than_it_is);
 	tcase_add_test(tcase, data_goes_one_way);
+	add_full(suite);
 	return suite_run(suite);
 }

@@ -9,8 +9,9 @@
 
 /*
  * The device.  Its configuration is that of a disk (devices/block/configured.h) whose image is the
- * medium; with neither "fd" nor "backend" the drive is empty.  The verb change-medium takes the
- * same, and {} to eject.  Restore wants the medium that was in it, or none.
+ * medium; with neither "fd" nor "backend" the drive is empty.  "on_full": "report" | "pause"
+ * (report).  The verb change-medium takes the same but for that, and {} to eject.  Restore wants
+ * the medium that was in it, or none.
  */
 
 #define GSI	   6
@@ -114,13 +115,14 @@ void floppy_wait(struct floppy *floppy)
 		pthread_cond_wait(&floppy->idle, &floppy->lock);
 }
 
-/* Puts one in, and takes out what was in. */
+/* Puts one in, and takes out what was in.  Nothing that was for that goes to another. */
 static void exchange(struct floppy *floppy, struct medium *medium)
 {
 	struct medium out;
 
 	pthread_mutex_lock(&floppy->lock);
 	floppy_wait(floppy);
+	floppy_give_up(floppy);
 	out = (struct medium){floppy->thread, floppy->disk, floppy->format,
 			      floppy->queue,  floppy->name, 0};
 	floppy->disk = medium->disk;
@@ -180,7 +182,9 @@ static int floppy_create(const struct device_env *env, const json_t *config, voi
 	floppy->start.run = floppy_start;
 	pthread_mutex_init(&floppy->lock, NULL);
 	pthread_cond_init(&floppy->idle, NULL);
-	r = open_medium(floppy, config, &medium, err);
+	r = block_read_on_full(config, &floppy->full.pause, err);
+	if (r == 0)
+		r = open_medium(floppy, config, &medium, err);
 	if (r < 0)
 		goto fail;
 	r = connect_ports(floppy);
@@ -221,6 +225,16 @@ static void floppy_quiesce(void *device)
 
 	pthread_mutex_lock(&floppy->lock);
 	floppy_wait(floppy);
+	pthread_mutex_unlock(&floppy->lock);
+}
+
+static void floppy_unquiesce(void *device)
+{
+	struct floppy *floppy = device;
+
+	pthread_mutex_lock(&floppy->lock);
+	block_full_go_on(&floppy->full);
+	floppy_retry(floppy);
 	pthread_mutex_unlock(&floppy->lock);
 }
 
@@ -267,5 +281,6 @@ const struct device_ops floppy_device = {
 	.restore = floppy_restore,
 	.inspect = floppy_inspect,
 	.quiesce = floppy_quiesce,
+	.unquiesce = floppy_unquiesce,
 	.verbs = floppy_verbs,
 };

@@ -6,6 +6,7 @@
 
 #include "base/io_thread.h"
 #include "devices/block/block.h"
+#include "devices/block/full.h"
 #include "devices/chipset/isa_dma.h"
 #include "devices/device.h"
 #include "vmm/irq.h"
@@ -114,7 +115,9 @@ struct floppy {
 	struct floppy_transfer transfer;
 	uint32_t data_at; /* in buffer */
 	bool busy;	  /* the I/O thread has the transfer */
-	bool reset_due;	  /* when it is done with that */
+	bool held; /* the host had no room for what is in buffer: the resume tries it again */
+	struct block_full full;
+	bool reset_due; /* when it is done with that */
 
 	struct block_disk *disk; /* NULL: there is no medium */
 	const struct floppy_format *format;
@@ -163,6 +166,9 @@ void floppy_read_id(struct floppy *floppy);
 /* A byte through the FIFO, in the phases for it. */
 void floppy_take_byte(struct floppy *floppy, uint8_t byte);
 uint8_t floppy_give_byte(struct floppy *floppy);
+/* Tries again what is held, or has it fail.  Main loop. */
+void floppy_retry(struct floppy *floppy);
+void floppy_give_up(struct floppy *floppy);
 /* The I/O thread's part of it; without the lock. */
 void floppy_start(struct io_post *post);
 

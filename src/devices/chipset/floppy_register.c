@@ -36,6 +36,7 @@ void floppy_set_interrupt(struct floppy *floppy, bool interrupt)
 static void clear(struct floppy *floppy)
 {
 	floppy->phase = FLOPPY_COMMAND;
+	floppy->held = false;
 	floppy->command_count = floppy->result_count = floppy->result_at = 0;
 	floppy->sense_count = 0;
 	floppy->data_at = 0;

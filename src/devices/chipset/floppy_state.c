@@ -4,7 +4,16 @@
 #include "base/checked.h"
 #include "devices/chipset/floppy_internal.h"
 
-/* A transfer that was in hand has ended: what is left of one is data for, or from, the FIFO. */
+/* A transfer that was in hand has ended: what is left of one is data for, or from, the FIFO; or a
+ * write that is held, whose data is that of the medium. */
+
+/* What is in the buffer in that phase. */
+static uint32_t data_bytes(const struct floppy_transfer *transfer, uint32_t phase)
+{
+	if (phase == FLOPPY_EXECUTE)
+		return transfer->sectors * FLOPPY_SECTOR;
+	return phase == FLOPPY_TAKE || phase == FLOPPY_GIVE ? transfer->bytes : 0;
+}
 
 static void save_transfer(const struct floppy_transfer *transfer, struct state_writer *writer)
 {
@@ -22,10 +31,8 @@ static void save_transfer(const struct floppy_transfer *transfer, struct state_w
 void floppy_save(void *device, struct state_writer *writer)
 {
 	struct floppy *floppy = device;
-	bool moving;
 
 	pthread_mutex_lock(&floppy->lock);
-	moving = floppy->phase == FLOPPY_TAKE || floppy->phase == FLOPPY_GIVE;
 	state_put_u32(writer, "output", floppy->dor);
 	state_put_u32(writer, "tape", floppy->tape);
 	state_put_u32(writer, "rate", floppy->rate);
@@ -45,7 +52,9 @@ void floppy_save(void *device, struct state_writer *writer)
 	state_put_bytes(writer, "specify", floppy->specify, sizeof(floppy->specify));
 	state_put_bytes(writer, "configure", floppy->config, sizeof(floppy->config));
 	state_put_bytes(writer, "tracks", floppy->track, sizeof(floppy->track));
-	state_put_bytes(writer, "data", floppy->buffer, moving ? floppy->transfer.bytes : 0);
+	state_put_u32(writer, "terminal", floppy->held && floppy->terminal);
+	state_put_bytes(writer, "data", floppy->buffer,
+			data_bytes(&floppy->transfer, floppy->phase));
 	save_transfer(&floppy->transfer, writer);
 	isa_dma_save(floppy->dma, writer);
 	pthread_mutex_unlock(&floppy->lock);
@@ -53,7 +62,7 @@ void floppy_save(void *device, struct state_writer *writer)
 
 struct saved {
 	uint32_t dor, tape, rate, precompensation, phase, result_at, interrupt, perpendicular;
-	uint32_t locked, next_id, changed, data_at, command_count, multitrack;
+	uint32_t locked, next_id, changed, data_at, command_count, multitrack, terminal;
 	struct floppy_transfer transfer;
 	const uint8_t *result, *sense, *data;
 	size_t result_count, sense_count, data_bytes;
@@ -101,6 +110,9 @@ static int read_numbers(const struct state_node *node, struct saved *saved)
 			return -EINVAL;
 	}
 	transfer->multitrack = saved->multitrack;
+	/* Older states have no write that is held. */
+	saved->terminal = 0;
+	(void)state_get_u32(node, "terminal", &saved->terminal);
 	return 0;
 }
 
@@ -140,15 +152,15 @@ static bool is_possible(const struct saved *saved)
 {
 	const struct floppy_transfer *transfer = &saved->transfer;
 
-	if (saved->phase == FLOPPY_EXECUTE ||
-	    (saved->phase == FLOPPY_COMMAND && saved->command_count > 0 &&
+	if ((saved->phase == FLOPPY_COMMAND && saved->command_count > 0 &&
 	     saved->command_count >= floppy_command_length(saved->command[0])) ||
 	    (saved->phase == FLOPPY_RESULT && saved->result_at >= saved->result_count))
 		return false;
-	if (saved->phase != FLOPPY_TAKE && saved->phase != FLOPPY_GIVE)
+	if (saved->phase == FLOPPY_COMMAND || saved->phase == FLOPPY_RESULT)
 		return true;
-	if (!is_of_phase(transfer->kind, saved->phase) || saved->data_bytes != transfer->bytes ||
-	    saved->data_at >= transfer->bytes)
+	if (!is_of_phase(transfer->kind, saved->phase) || transfer->sectors == 0 ||
+	    saved->data_bytes != data_bytes(transfer, saved->phase) ||
+	    (saved->phase != FLOPPY_EXECUTE && saved->data_at >= transfer->bytes))
 		return false;
 	return transfer->bytes == (transfer->kind == FLOPPY_FORMAT
 					   ? 4 * transfer->last
@@ -174,6 +186,8 @@ static void take(struct floppy *floppy, const struct saved *saved)
 	floppy->sense_count = (uint32_t)saved->sense_count;
 	floppy->transfer = saved->transfer;
 	floppy->reset_due = false;
+	floppy->held = floppy->phase == FLOPPY_EXECUTE;
+	floppy->terminal = saved->terminal;
 	memcpy(floppy->command, saved->command, sizeof(saved->command));
 	memcpy(floppy->specify, saved->specify, sizeof(saved->specify));
 	memcpy(floppy->config, saved->config, sizeof(saved->config));

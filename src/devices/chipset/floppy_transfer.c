@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "devices/chipset/floppy_internal.h"
+#include "devices/table.h"
 
 /*
  * Commands that move sectors.  All that one asks for goes by one request to the image: read before
@@ -301,12 +302,50 @@ static void rest(struct floppy *floppy)
 		floppy_end_reset(floppy);
 }
 
+/* Whether a write is kept for the resume, as the host has no room for it.  With the lock held. */
+static bool hold(struct floppy *floppy, int result)
+{
+	const struct block_full_disk disk = {floppy_device.name, 0, floppy->name};
+
+	if (floppy->reset_due ||
+	    !block_full_keeps(&floppy->full, floppy->request.operation, result) ||
+	    block_full_tell(&floppy->full, &floppy->env, &disk) < 0)
+		return false;
+	floppy->held = true;
+	return true;
+}
+
+void floppy_retry(struct floppy *floppy)
+{
+	if (floppy->held && !floppy->busy)
+		submit(floppy);
+}
+
+void floppy_give_up(struct floppy *floppy)
+{
+	if (floppy->held)
+		finish(floppy, (struct fault){FLOPPY_ST1_DATA, FLOPPY_ST2_DATA});
+	floppy->held = false;
+}
+
+static void count(struct floppy *floppy)
+{
+	const struct floppy_transfer *transfer = &floppy->transfer;
+	bool write = DATA_IS_WRITTEN(transfer->kind);
+
+	floppy->reads += write ? 0 : transfer->sectors;
+	floppy->writes += write ? transfer->sectors : 0;
+}
+
 /* The image has done its part.  With the lock held. */
 static void finish_request(struct floppy *floppy, int result)
 {
 	struct floppy_transfer *transfer = &floppy->transfer;
 	uint32_t moved = transfer->bytes;
 
+	if (hold(floppy, result))
+		return;
+	count(floppy);
 	if (result < 0) {
 		finish(floppy, (struct fault){FLOPPY_ST1_DATA, FLOPPY_ST2_DATA});
 		return;
@@ -359,8 +398,6 @@ static void make_request(struct floppy *floppy)
 		.iov_count = 1,
 		.done = on_done,
 	};
-	floppy->reads += write ? 0 : transfer->sectors;
-	floppy->writes += write ? transfer->sectors : 0;
 }
 
 /* The medium may be another since the command began, and its data came by the FIFO. */
@@ -376,15 +413,27 @@ static bool still_fits(struct floppy *floppy)
 	return !fault.st1;
 }
 
+/* What was held has been fetched before. */
+static bool prepare(struct floppy *floppy)
+{
+	bool again = floppy->held;
+
+	floppy->held = false;
+	if (floppy->phase != FLOPPY_EXECUTE || !still_fits(floppy))
+		return false;
+	if (again)
+		return true;
+	floppy->terminal = false;
+	return !DATA_IS_WRITTEN(floppy->transfer.kind) || fetch_data(floppy);
+}
+
 void floppy_start(struct io_post *post)
 {
 	struct floppy *floppy = container_of(post, struct floppy, start);
 	bool go;
 
 	pthread_mutex_lock(&floppy->lock);
-	floppy->terminal = false;
-	go = floppy->phase == FLOPPY_EXECUTE && still_fits(floppy) &&
-	     (!DATA_IS_WRITTEN(floppy->transfer.kind) || fetch_data(floppy));
+	go = prepare(floppy);
 	if (go)
 		make_request(floppy);
 	else
