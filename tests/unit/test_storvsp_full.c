@@ -2,9 +2,7 @@
 #include <errno.h>
 
 #include "base/event_loop.h"
-#include "devices/chipset/ide_internal.h"
-#include "machine_fixture.h"
-#include "storvsp_rig.h"
+#include "ide_offered_rig.h"
 
 /* What the device has said; the loop does not run, so the test looks for it there. */
 static struct {
@@ -300,50 +298,16 @@ END_TEST
 
 /* A disk that is IDE's secondary slave, and which the bus offers as well. */
 
-static struct machine pc;
-static struct ide *ide;
-
 static void setup_ide(void)
 {
-	static const uint32_t handshake[] = {VSTOR_BEGIN_INITIALIZATION,
-					     VSTOR_QUERY_PROTOCOL_VERSION, VSTOR_QUERY_PROPERTIES,
-					     VSTOR_END_INITIALIZATION};
-	json_t *config =
-		json_pack("{s:s, s:[{s:i, s:s, s:s, s:i}]}", "on_full", "pause", "disks", "lun", 3,
-			  "backend", "held", "name", "boot", "bytes", DISK_BYTES);
-	struct vstor_packet answer;
-	void *made = NULL;
-
 	memset(&said, 0, sizeof(said));
-	backend.count = backend.submitted = 0;
-	machine_init(&pc);
-	for (unsigned int i = 0; i < 2; i++) {
-		ck_assert_int_eq(io_thread_new("disk", 8, &threads[i]), 0);
-		ck_assert_int_eq(io_thread_start(threads[i], NULL, NULL), 0);
-	}
-	pc.env.io_threads = threads;
-	pc.env.io_thread_count = 2;
-	pc.env.events = &events;
-	pc.env.bus = (struct vmbus *)&pc; /* at which its stand-in does not look */
+	setup_offered("\"on_full\": \"pause\"", "", &events);
 	parent.loop = pc.env.loop;
-	ck_assert_int_eq(ide_device.create(&pc.env, config, &made, NULL), 0);
-	json_decref(config);
-	ide = made;
-	device = ide->offered[3];
-	open_channel(0);
-	for (size_t i = 0; i < ARRAY_LENGTH(handshake); i++)
-		ck_assert_uint_eq(control(&channels[0], handshake[i], VSTOR_VERSION_WIN10, &answer),
-				  0);
 }
 
 static void teardown_ide(void)
 {
-	storvsp_vsp.close(device, &channels[0]);
-	fake_channel_clear(&channels[0]);
-	ide_device.destroy(ide);
-	for (unsigned int i = 0; i < 2; i++)
-		io_thread_free(threads[i]);
-	machine_fini(&pc);
+	teardown_offered();
 	parent.loop = NULL;
 }
 

@@ -15,10 +15,10 @@ int ide_offer_disks(struct ide *ide, struct error *err)
 	int r = 0;
 
 	for (unsigned int i = 0; ide->env.bus && i < IDE_UNITS && r == 0; i++) {
-		const struct ide_unit *unit = ide_unit(ide, i);
+		struct ide_unit *unit = ide_unit(ide, i);
 
 		if (unit->present && !unit->scsi.scsi.drive)
-			r = storvsp_ide_new(&ide->env, i, &unit->scsi, &unit->limiter.limits,
+			r = storvsp_ide_new(&ide->env, i, &unit->scsi, &unit->limiter,
 					    ide->full.pause, &ide->offered[i], err);
 	}
 	return r;
@@ -37,9 +37,12 @@ void ide_each_offered(struct ide *ide, void (*operation)(void *device))
 	}
 }
 
-int ide_limit_offered(struct ide *ide, unsigned int place, const struct block_limits *limits)
+int ide_limit(struct ide *ide, unsigned int place, const struct block_limits *limits)
 {
-	return ide->offered[place] ? storvsp_ide_set_limits(ide->offered[place], limits) : 0;
+	if (ide->offered[place])
+		return storvsp_ide_set_limits(ide->offered[place], limits);
+	block_limiter_set(&ide_unit(ide, place)->limiter, limits);
+	return 0;
 }
 
 static void name_node(unsigned int place, char name[static 16])

@@ -68,8 +68,8 @@ struct ata_geometry {
 /* A disk or drive.  The channel's lock, but for what says otherwise. */
 struct ide_unit {
 	bool present;
-	struct scsi_unit scsi; /* changes while the channel rests */
-	struct block_limiter limiter;
+	struct scsi_unit scsi;		  /* changes while the channel rests */
+	struct block_limiter limiter;	  /* the offered disk's, too; changes while both rest */
 	struct block_queue *queue;	  /* the I/O thread's, made by its first request */
 	struct block_limit_queue *limits; /* the same */
 	uint64_t sectors;		  /* of a disk */
@@ -332,8 +332,9 @@ int ide_offer_disks(struct ide *ide, struct error *err);
 void ide_withdraw_disks(struct ide *ide);
 /* For one of storvsp_device's operations. */
 void ide_each_offered(struct ide *ide, void (*operation)(void *device));
-/* How fast that disk may be there; -errno. */
-int ide_limit_offered(struct ide *ide, unsigned int place, const struct block_limits *limits);
+/* How fast that disk may be, by both ways together: -errno, and there are no limits then.  The
+ * channel is at rest, the unit detached. */
+int ide_limit(struct ide *ide, unsigned int place, const struct block_limits *limits);
 void ide_save_offered(const struct ide *ide, struct state_writer *writer);
 int ide_restore_offered(struct ide *ide, const struct state_node *node);
 void ide_inspect_offered(const struct ide *ide, unsigned int place, struct state_writer *writer);

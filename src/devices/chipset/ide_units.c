@@ -165,17 +165,13 @@ static void verb_change_medium(void *device, const json_t *parameters, struct de
 /* The next request takes them up. */
 static int set_limits(struct ide *ide, unsigned int number, const struct block_limits *limits)
 {
-	struct ide_unit *unit = ide_unit(ide, number);
-	int r = ide_limit_offered(ide, number, limits);
-
-	if (r < 0)
-		return r;
+	int r;
 
 	rest(ide, number);
-	ide_detach(ide_channel_of(ide, number), unit);
-	block_limiter_set(&unit->limiter, limits);
+	ide_detach(ide_channel_of(ide, number), ide_unit(ide, number));
+	r = ide_limit(ide, number, limits);
 	go_on(ide, number);
-	return 0;
+	return r;
 }
 
 static void verb_set_limits(void *device, const json_t *parameters, struct device_call *call)

@@ -35,13 +35,13 @@ int storvsp_open_disk(struct storvsp *storvsp, const json_t *config, size_t plac
 	if (r < 0)
 		return r;
 	lun = &storvsp->luns[index];
-	*lun = (struct storvsp_lun){.unit.disk = NULL};
+	*lun = (struct storvsp_lun){.limiter = &lun->own};
 	r = scsi_unit_open(&lun->unit, config, err);
 	if (r < 0)
 		return r;
 	lun->unit.scsi.max_transfer_bytes = STORVSP_TRANSFER_MAX;
 	scsi_unit_identify(&lun->unit, &storvsp->instance, (uint8_t)index);
-	block_limiter_set(&lun->limiter, &limits);
+	block_limiter_set(lun->limiter, &limits);
 	storvsp->lun_mask |= 1ull << index;
 	return 0;
 }
@@ -105,7 +105,7 @@ static void detach_everywhere(struct storvsp *storvsp, unsigned int index)
 
 void storvsp_close_disk(struct storvsp *storvsp, unsigned int index)
 {
-	storvsp_drop_limits(storvsp, index);
+	storvsp_detach_limits(storvsp, index);
 	detach_everywhere(storvsp, index);
 	scsi_unit_close(&storvsp->luns[index].unit);
 	storvsp->lun_mask &= ~(1ull << index);

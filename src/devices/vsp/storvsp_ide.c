@@ -7,7 +7,7 @@
 #include "devices/vsp/storvsp_internal.h"
 
 static int borrow_disk(struct storvsp *storvsp, const struct scsi_unit *unit,
-		       const struct block_limits *limits)
+		       struct block_limiter *limiter)
 {
 	struct storvsp_lun *lun = &storvsp->luns[0];
 	int r = scsi_unit_borrow(&lun->unit, unit);
@@ -15,13 +15,13 @@ static int borrow_disk(struct storvsp *storvsp, const struct scsi_unit *unit,
 	if (r < 0)
 		return r;
 	lun->unit.scsi.max_transfer_bytes = STORVSP_TRANSFER_MAX;
-	block_limiter_set(&lun->limiter, limits);
+	lun->limiter = limiter;
 	storvsp->lun_mask = 1;
 	return 0;
 }
 
 int storvsp_ide_new(const struct device_env *env, unsigned int place, const struct scsi_unit *unit,
-		    const struct block_limits *limits, bool pause_when_full, void **device,
+		    struct block_limiter *limiter, bool pause_when_full, void **device,
 		    struct error *err)
 {
 	static const struct guid class_id = STORVSP_CLASS_IDE;
@@ -41,8 +41,9 @@ int storvsp_ide_new(const struct device_env *env, unsigned int place, const stru
 	snprintf(storvsp->id, sizeof(storvsp->id), "%s", ide_device.name);
 	storvsp->place = place;
 	snprintf(label, sizeof(label), "ide%u", place);
-	r = borrow_disk(storvsp, unit, limits) < 0 ? error_memory(err, "an IDE disk on the bus")
-						   : storvsp_finish(storvsp, &class_id, label, err);
+	r = borrow_disk(storvsp, unit, limiter) < 0
+		    ? error_memory(err, "an IDE disk on the bus")
+		    : storvsp_finish(storvsp, &class_id, label, err);
 	if (r < 0) {
 		storvsp_free(storvsp);
 		return r;

@@ -13,14 +13,15 @@
  */
 
 /*
- * place: twice the IDE channel and the device on it.  unit: the disk, which stays its controller's
- * and outlives the device.  pause_when_full: the parent pauses a VM for whose writes the host has
- * no room, and hears of the disk as the controller's, at that place.  -errno with a sentence.  Main
- * loop.
+ * place: twice the IDE channel and the device on it.  unit and limiter: the disk, and how fast it
+ * may be by both ways together; they stay the controller's and outlive the device.
+ * pause_when_full: the parent pauses a VM for whose writes the host has no room, and hears of the
+ * disk as the controller's, at that place.  -errno with a sentence.  Main loop.
  */
 int storvsp_ide_new(const struct device_env *env, unsigned int place, const struct scsi_unit *unit,
-		    const struct block_limits *limits, bool pause_when_full, void **device,
+		    struct block_limiter *limiter, bool pause_when_full, void **device,
 		    struct error *err);
 
-/* How fast the disk may be from now on: -errno, and there are no limits then.  Main loop. */
+/* How fast the disk may be from now on, by either way: -errno, and there are no limits then.  Main
+ * loop, while the controller does nothing with the disk and is attached to no limits. */
 int storvsp_ide_set_limits(void *device, const struct block_limits *limits);

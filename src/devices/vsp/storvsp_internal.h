@@ -49,7 +49,8 @@ struct storvsp_finished {
 /* There where the controller's lun_mask has its bit. */
 struct storvsp_lun {
 	struct scsi_unit unit;
-	struct block_limiter limiter;
+	struct block_limiter own;
+	struct block_limiter *limiter; /* that one, or the IDE controller's for the same disk */
 };
 
 /* An I/O thread's queues, by LUN; made when the first channel opens there. */
@@ -203,11 +204,12 @@ int storvsp_find_disk(const struct storvsp *storvsp, const json_t *parameters, s
 bool storvsp_begin_change(struct storvsp *storvsp);
 void storvsp_end_change(struct storvsp *storvsp, bool was_quiesced);
 
-/* storvsp_limits.c.  Main loop, no request in flight. */
+/* storvsp_limits.c.  Main loop, no request in flight, by another way to the disk neither. */
 /* Puts them in force, on every thread that serves a channel; -errno, and there are none then. */
 int storvsp_set_limits(struct storvsp *storvsp, unsigned int lun,
 		       const struct block_limits *limits);
-void storvsp_drop_limits(struct storvsp *storvsp, unsigned int lun);
+/* No thread has to do with them any more. */
+void storvsp_detach_limits(struct storvsp *storvsp, unsigned int lun);
 /* Gives the thread what it needs for the LUNs that have limits; -errno.  That thread. */
 int storvsp_attach_limits(struct storvsp *storvsp, struct storvsp_thread *thread);
 /* Ends all waiting on the thread.  That thread. */

@@ -11,7 +11,7 @@ int storvsp_attach_limits(struct storvsp *storvsp, struct storvsp_thread *thread
 	int r = 0;
 
 	for (unsigned int i = 0; i < STORVSP_LUNS_MAX && r == 0; i++) {
-		struct block_limiter *limiter = &storvsp->luns[i].limiter;
+		struct block_limiter *limiter = storvsp->luns[i].limiter;
 
 		if (storvsp->lun_mask >> i & 1 && block_limited(&limiter->limits) &&
 		    !thread->limits[i])
@@ -51,7 +51,7 @@ static void detach_here(void *context)
 	*queue = NULL;
 }
 
-void storvsp_drop_limits(struct storvsp *storvsp, unsigned int lun)
+void storvsp_detach_limits(struct storvsp *storvsp, unsigned int lun)
 {
 	for (unsigned int i = 0; storvsp->threads && i < storvsp->env.io_thread_count; i++) {
 		struct change change = {storvsp, &storvsp->threads[i], lun};
@@ -59,13 +59,14 @@ void storvsp_drop_limits(struct storvsp *storvsp, unsigned int lun)
 		if (change.thread->limits[lun])
 			io_thread_call(change.thread->thread, detach_here, &change);
 	}
-	block_limiter_set(&storvsp->luns[lun].limiter, &(struct block_limits){0});
 }
 
 int storvsp_set_limits(struct storvsp *storvsp, unsigned int lun, const struct block_limits *limits)
 {
-	storvsp_drop_limits(storvsp, lun);
-	block_limiter_set(&storvsp->luns[lun].limiter, limits);
+	struct block_limiter *limiter = storvsp->luns[lun].limiter;
+
+	storvsp_detach_limits(storvsp, lun);
+	block_limiter_set(limiter, limits);
 	for (unsigned int i = 0; i < storvsp->env.io_thread_count; i++) {
 		struct change change = {storvsp, &storvsp->threads[i], lun};
 
@@ -74,7 +75,8 @@ int storvsp_set_limits(struct storvsp *storvsp, unsigned int lun, const struct b
 			continue;
 		io_thread_call(change.thread->thread, attach_here, &change);
 		if (change.result < 0) {
-			storvsp_drop_limits(storvsp, lun);
+			storvsp_detach_limits(storvsp, lun);
+			block_limiter_set(limiter, &(struct block_limits){0});
 			return change.result;
 		}
 	}
@@ -97,7 +99,7 @@ void storvsp_verb_set_limits(void *device, const json_t *parameters, struct devi
 	int r = lun;
 
 	if (r >= 0) {
-		limits = storvsp->luns[lun].limiter.limits;
+		limits = storvsp->luns[lun].limiter->limits;
 		r = block_read_limits(parameters, &limits, &err);
 	}
 	if (r >= 0) {
@@ -118,10 +120,12 @@ void storvsp_save_limits(const struct storvsp *storvsp, struct state_writer *wri
 	char name[32];
 
 	for (unsigned int i = 0; i < STORVSP_LUNS_MAX; i++) {
-		const struct block_limits *limits = &storvsp->luns[i].limiter.limits;
+		const struct block_limiter *limiter = storvsp->luns[i].limiter;
+		const struct block_limits *limits;
 
-		if (!(storvsp->lun_mask >> i & 1) || !block_limited(limits))
+		if (!(storvsp->lun_mask >> i & 1) || !block_limited(&limiter->limits))
 			continue;
+		limits = &limiter->limits;
 		snprintf(name, sizeof(name), "limits@%u", i);
 		state_begin(writer, name, STORVSP_STATE_VERSION);
 		state_put_u64(writer, "iops", limits->iops);
