@@ -188,6 +188,8 @@ static int put_boot(json_t *settings, const struct run_options *run, struct erro
 	put_number(boot, "menu", run->boot_menu);
 	if (!r)
 		r = put_path(boot, "firmware", run->firmware, err);
+	if (!r)
+		r = put_path(boot, "firmware_log", run->firmware_log, err);
 	if (!r && json_object_size(boot) > 0)
 		return json_object_set_new(settings, "boot", boot);
 	json_decref(boot);

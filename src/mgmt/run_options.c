@@ -400,6 +400,8 @@ static const struct option vm_options[] = {
 	{"--floppy", "FILE[,ro]", "image of the medium in a Generation 1 VM's floppy drive",
 	 set_floppy},
 	{"--firmware", "FILE", "of a Generation 1 VM (default: " RUN_FIRMWARE ")", set_firmware},
+	{"--firmware-log", "FILE",
+	 "what a Generation 1 VM's firmware says of its work, up to 16 MiB", set_firmware_log},
 	{"--kernel", "FILE", "bzImage, ELF vmlinux, PVH or multiboot-1 kernel (required)",
 	 set_kernel},
 	{"--initrd", "FILE", "initial RAM disk", set_initrd},
@@ -441,8 +443,6 @@ static const struct option vm_options[] = {
 
 /* What is only said of a run. */
 static const struct option run_only_options[] = {
-	{"--firmware-log", "FILE",
-	 "what a Generation 1 VM's firmware says of its work, up to 16 MiB", set_firmware_log},
 	{"--name", "NAME", "the VM's name for other commands (default: vm-PID)", set_name},
 	{"--fault", "FILE|SPEC",
 	 "inject faults, like \"seed=7; scsi0: delay 5ms p=0.1\" (docs/faults.md)", set_fault},

@@ -48,6 +48,11 @@ def files_of_others_are_refused_and_nothing_changes(place):
         message = user.fails("Denied", "CreateVM", settings=settings("one", disks=[disk(secret)]))
         expect(secret in message, message)
         user.fails("Denied", "CreateVM", settings=settings("one", boot={"kernel": secret}))
+        closed = os.path.join(place.path, "closed")
+        os.mkdir(closed, 0o555)
+        for log in (secret, os.path.join(closed, "log")):
+            user.fails("Denied", "CreateVM",
+                       settings=settings("one", generation=1, boot={"firmware_log": log}))
         expect(daemon.vms() == {}, "a VM was made")
         user.call("CreateVM", settings=settings("one"))
         before = daemon.vm("one")
@@ -56,8 +61,6 @@ def files_of_others_are_refused_and_nothing_changes(place):
         user.fails("Denied", "AttachDisk", vm="one", disk=disk(secret))
         user.fails("Denied", "AttachDisk", vm="one", disk=disk(secret, kind="cdrom"))
         expect(daemon.vm("one") == before, "the VM changed")
-        closed = os.path.join(place.path, "closed")
-        os.mkdir(closed, 0o555)
         user.fails("Denied", "StartTrace", vm="one", path=secret)
         user.fails("Denied", "StartTrace", vm="one", path=os.path.join(closed, "trace"))
         expect(os.path.getsize(secret) and not os.listdir(closed), "a trace was made")
@@ -283,6 +286,7 @@ def rights_to_a_vm_are_no_rights_to_its_owners_files(place):
         own = owned(place, user, "disk")
         user.fails("Denied", "AttachDisk", vm="one", disk=disk(own))
         user.fails("Denied", "SetVM", vm="one", change={"boot": {"kernel": own}})
+        user.fails("Denied", "SetVM", vm="one", change={"boot": {"firmware_log": own}})
         user.fails("Denied", "SetVM", vm="one", change={"owner": None})
         user.fails("Denied", "SetVM", vm="one", change={"owner": {"uid": user.uid, "gid": 0}})
         user.fails("Denied", "CopyFile", vm="one", source=forbidden(place), path="/copy")

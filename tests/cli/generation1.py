@@ -267,16 +267,22 @@ def media_change_while_a_pc_runs(place):
             expect_failure(place.run("disk", *words), 1, "pc")
 
 
+def tried_first(log):
+    """What the firmware began to boot from, by what it says in its log."""
+    return text_of(log).split("Booting from ", 1)[1].split("...", 1)[0]
+
+
 @test
 def the_daemon_keeps_a_pc(place):
     need_kvm()
     disk, more = place.file("disk.img", bytes(1 << 20)), place.file("more.img", bytes(1 << 20))
-    floppy = place.file("floppy.img", bytes(1440 << 10))
+    floppy, log = place.file("floppy.img", bytes(1440 << 10)), os.path.join(place.path, "log")
     with Daemon(place):
         place.does("vm", "create", "pc", "--generation", "1", "--memory", "64M", "--disk", disk,
                    "--cdrom", "none", "--floppy", f"{floppy},ro", "--boot-order", "floppy,disk",
-                   "--no-nic")
+                   "--firmware-log", os.path.relpath(log), "--no-nic")
         made = place.reply("vm", "show", "pc")["vm"]["settings"]
+        expect(made["boot"]["firmware_log"] == log and not os.path.exists(log), made)
         expect(made["generation"] == 1 and made["boot"]["order"] == "floppy,disk", made)
         expect([disk["kind"] for disk in made["disks"]] == ["disk", "cdrom", "floppy"], made)
         expect(not any("lun" in disk for disk in made["disks"]), made)
@@ -313,6 +319,18 @@ def the_daemon_keeps_a_pc(place):
         expect_failure(place.run("vm", "set", "pc", "boot.kernel=/k"), 2, "boot.kernel")
         place.does("vm", "stop", "pc", "--turn-off")
         place.does("vm", "set", "pc", "boot.order=")
+        # Each start has it anew, and tells where it cannot be written.
+        expect(tried_first(log) == "Floppy", text_of(log))
+        place.does("vm", "start", "pc")
+        wait_for(lambda: "No bootable device" in text_of(log), "the second log")
+        expect(tried_first(log) == "DVD/CD", text_of(log))
+        place.does("vm", "stop", "pc", "--turn-off")
+        place.does("vm", "set", "pc", "--firmware-log", more)
+        expect_failure(place.run("vm", "start", "pc"), 1, "--firmware-log", more, "in use")
+        expect(os.path.getsize(more) == 1 << 20, "the disk was emptied")
+        place.does("vm", "set", "pc", "boot.firmware_log=")
+        expect("firmware_log" not in place.reply("vm", "show", "pc")["vm"]["settings"]["boot"],
+               "it is still there")
         expect_failure(place.run("vm", "create", "linux", "--kernel", "/k", "--floppy", floppy),
                        2, "Generation 1")
         expect(len(place.reply("vm", "list")["vms"]) == 1, "another was made")

@@ -58,6 +58,16 @@ START_TEST(a_definition_gives_all_it_names)
 }
 END_TEST
 
+START_TEST(a_pc_has_firmware_and_what_it_says)
+{
+	list_of("{\"boot\": {\"firmware\": \"/f\", \"firmware_log\": \"/l\"}}", NULL);
+	ck_assert_uint_eq(list.count, 2);
+	expect(0, "/f", OPENER_FILE);
+	expect(1, "/l", OPENER_WRITE);
+	done();
+}
+END_TEST
+
 START_TEST(what_a_vm_has_is_not_given_anew)
 {
 	list_of("{\"boot\": {\"kernel\": \"/k\", \"initrd\": \"/other\"},"
@@ -161,6 +171,7 @@ int main(void)
 	Suite *suite = suite_of("file_rules", &tests);
 
 	tcase_add_test(tests, a_definition_gives_all_it_names);
+	tcase_add_test(tests, a_pc_has_firmware_and_what_it_says);
 	tcase_add_test(tests, what_a_vm_has_is_not_given_anew);
 	tcase_add_test(tests, more_than_before_is_given_anew);
 	tcase_add_test(tests, a_socket_of_this_host_is_not_a_network);

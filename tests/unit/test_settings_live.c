@@ -121,7 +121,8 @@ START_TEST(a_pc_is_started_as_one)
 	const struct launch_files none = {.nics = {{.count = 0}}};
 	struct run_options options;
 	char **words = read_back(
-		PC(UUID ",'boot':{'order':'floppy,disk','menu':9,'firmware':'/b,1'},'disks':["
+		PC(UUID ",'boot':{'order':'floppy,disk','menu':9,'firmware':'/b,1',"
+			"'firmware_log':'/l'},'disks':["
 			"{'kind':'disk','path':'/a'},{'kind':'floppy','path':'/f,1','read_only':"
 			"true},{'kind':'disk','path':'/b','lun':2}],'nics':[{'kind':'user',"
 			"'legacy':true}]"),
@@ -130,6 +131,7 @@ START_TEST(a_pc_is_started_as_one)
 	ck_assert(options.generation1);
 	ck_assert_str_eq(options.boot_order, "floppy,disk");
 	ck_assert_str_eq(options.firmware, "/b,1");
+	ck_assert_str_eq(options.firmware_log, "/l");
 	ck_assert_uint_eq(options.boot_menu, 9);
 	ck_assert_uint_eq(options.disk_count, 3);
 	ck_assert_int_eq(options.disks[0].lun, -1);

@@ -105,6 +105,7 @@ void file_rules_settings(struct file_list *list, const json_t *settings, const j
 	add_member(list, settings, old, "boot", "kernel", OPENER_FILE);
 	add_member(list, settings, old, "boot", "initrd", OPENER_FILE);
 	add_member(list, settings, old, "boot", "firmware", OPENER_FILE);
+	add_member(list, settings, old, "boot", "firmware_log", OPENER_WRITE);
 	add_member(list, settings, old, "display", "vnc", OPENER_CREATE);
 	add_member(list, settings, old, "hvsock", "path", OPENER_CREATE);
 	add_list(list, json_object_get(settings, "disks"), json_object_get(old, "disks"),

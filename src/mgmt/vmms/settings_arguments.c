@@ -150,9 +150,13 @@ static void add_boot(struct words *words, const json_t *boot)
 	static const struct {
 		const char *member, *option;
 	} options[] = {
-		{"kernel", "--kernel"},	      {"initrd", "--initrd"},
-		{"command_line", "--append"}, {"vmbus_max_version", "--vmbus-max-version"},
-		{"order", "--boot-order"},    {"firmware", "--firmware"},
+		{"kernel", "--kernel"},
+		{"initrd", "--initrd"},
+		{"command_line", "--append"},
+		{"vmbus_max_version", "--vmbus-max-version"},
+		{"order", "--boot-order"},
+		{"firmware", "--firmware"},
+		{"firmware_log", "--firmware-log"},
 	};
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {

@@ -32,7 +32,7 @@ static int check_boot(const json_t *boot, bool generation1, struct error *err)
 {
 	static const char *const loaded[] = {"kernel", "initrd", "command_line", "device_tree",
 					     NULL};
-	static const char *const firmware[] = {"order", "menu", "firmware", NULL};
+	static const char *const firmware[] = {"order", "menu", "firmware", "firmware_log", NULL};
 
 	if (generation1)
 		return refuse_boot(boot, loaded,

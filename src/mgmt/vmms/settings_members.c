@@ -158,6 +158,7 @@ static const struct schema_member boot[] = {
 	 TEXT(TEXT_MAX, "disk, cd, floppy and network, each once at most, like cd,disk", is_order)},
 	{"menu", INTEGER(1, RUN_BOOT_MENU_MAX, "seconds")},
 	{"firmware", TEXT(SETTINGS_FILE_PATH_MAX, FILE_PATH, is_path)},
+	{"firmware_log", TEXT(SETTINGS_FILE_PATH_MAX, FILE_PATH, is_path)},
 	{NULL},
 };
 
