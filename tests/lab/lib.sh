@@ -15,6 +15,13 @@ fail()
 	exit 1
 }
 
+# passed: one of the cases that share this guest; what follows belongs to the next.
+passed()
+{
+	echo "--- passed"
+	echo "$SECONDS" >>/dev/shm/case/passed
+}
+
 # fresh_root: a root disk of the case's own.
 fresh_root()
 {

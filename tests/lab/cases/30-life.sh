@@ -71,7 +71,7 @@ keeps_a_crash_dump()
 	[ "$file" = '177ELF' ] || fail "the dump begins with $file"
 	grep -aq 'lab: these words were in memory' vmcore || fail "the dump lacks the guest's words"
 }
-lab_case "a panic's kdump is written through hv_storvsc" keeps_a_crash_dump
+long=yes lab_case "a panic's kdump is written through hv_storvsc" keeps_a_crash_dump
 
 power_button()
 {

@@ -216,7 +216,7 @@ hot_adds()
 	"$BULKHEAD" inspect lab >/dev/null
 	finish
 }
-lab_case "memory is added to a running guest" hot_adds 6.12-cloud
+long=yes lab_case "memory is added to a running guest" hot_adds 6.12-cloud
 lab_case "memory is added to Linux 6.1" hot_adds cloud
 
 reports_free_pages()

@@ -243,7 +243,7 @@ lives()
 	"$BULKHEAD" vm remove web
 	end_daemon
 }
-lab_case "daemon: a guest's life, its disks, NICs and services" lives
+long=yes lab_case "daemon: a guest's life, its disks, NICs and services" lives
 
 # ticks_on: the guest has told each number on its console, from the first to the last.
 ticks_on()
@@ -302,7 +302,7 @@ survives()
 	end_daemon
 	umount small
 }
-lab_case "daemon: killed, a worker killed and a full disk under fio" survives
+long=yes lab_case "daemon: killed, a worker killed and a full disk under fio" survives
 
 # in_guests LINE...: have both guests do that.
 in_guests()
@@ -359,7 +359,7 @@ has_network()
 	! busybox pidof dnsmasq || fail "a dnsmasq is left"
 	clean_network
 }
-lab_case "daemon: two guests on the default switch" has_network
+long=yes lab_case "daemon: two guests on the default switch" has_network
 
 # tries CALL [ARG]...: a worker that was taken over makes a system call that would lead out.
 tries()

@@ -57,4 +57,4 @@ debian_lives()
 	expect 'reboot: Power down'
 	left_in_order
 }
-lab_case "Generation 1: Debian with GRUB and systemd restarts by keys and ends by its button" debian_lives
+long=yes lab_case "Generation 1: Debian with GRUB and systemd restarts by keys and ends by its button" debian_lives

@@ -101,4 +101,4 @@ managed_by_systemd()
 	[ "$(debugfs -R 'cat /ended' web.img 2>/dev/null)" = 'in order' ] ||
 		fail "the guest was not shut down"
 }
-lab_case "daemon: under systemd, from its start to the host's end" managed_by_systemd
+long=yes lab_case "daemon: under systemd, from its start to the host's end" managed_by_systemd

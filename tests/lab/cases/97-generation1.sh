@@ -69,7 +69,7 @@ boots_emulated()
 	expect 'bh: ping: 0'
 	expect 'bh: complaints: 0'
 }
-lab_case "Generation 1: GRUB boots Linux on an emulated disk and adapter" boots_emulated
+long=yes lab_case "Generation 1: GRUB boots Linux on an emulated disk and adapter" boots_emulated
 
 # The same disk by firmware and boot loader, and then as the bus has it.
 comes_away()
@@ -85,7 +85,7 @@ comes_away()
 	dd if=disk.img of=root.img bs=1M skip=1 status=none
 	e2fsck -fn root.img
 }
-lab_case "Generation 1: Linux comes from the emulated disk to the synthetic one" comes_away
+long=yes lab_case "Generation 1: Linux comes from the emulated disk to the synthetic one" comes_away
 
 # serve_boot: DHCP on the tap, and what its answers have clients boot.
 serve_boot()
