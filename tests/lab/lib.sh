@@ -69,6 +69,13 @@ reject()
 	! grep -E -- "$1" "${2:-console}" || fail "'$1' is in ${2:-console}"
 }
 
+# part SCRIPT: what the console has of that script of several, in ./part.
+part()
+{
+	sed -n "/bh: $1 begins/,/bh: $1 ended with/p" console >part
+	[ -s part ] || fail "$1 was not run"
+}
+
 # outside_agrees IMAGE: the small pieces that the guest's fio wrote from 32 MiB on are in the image, seen
 # from outside.
 outside_agrees()

@@ -14,50 +14,116 @@ for version in 2.4 5.3; do
 		fio_verifies_across_kernels $version
 done
 
-fio_verifies_ext4()
+# make_disks: a full house on one controller. Those of the checks are by their LUNs $read_only, $discarded,
+# $full, $full_vhdx, $bad and $block; the others have as many MiB as their LUN says.
+make_disks()
 {
-	boot fio-ext4
+	local files=() i
+	modprobe -d "$BH_KERNEL" dm-mod
+	export DM_DISABLE_UDEV=1
+	read_only=2 discarded=3 full=4 full_vhdx=5 bad=6 block=7
+	trap 'leave_disks' EXIT
+
+	truncate -s 8M read-only.img
+	sha256sum read-only.img >before
+	files[read_only]=read-only.img,ro
+	truncate -s 64M discarded.img
+	files[discarded]=discarded.img
+	# The host has no room for what they say that they hold.
+	mkdir small small-vhdx
+	mount -t tmpfs -o size=24m tmpfs small
+	mount -t tmpfs -o size=24m tmpfs small-vhdx
+	truncate -s 64M small/data.img
+	files[full]=small/data.img
+	"$BULKHEAD" disk create small-vhdx/data.vhdx --size 64M --block-size 1M
+	files[full_vhdx]=small-vhdx/data.vhdx
+	# It cannot be read in its middle (dm-error between two linear parts).
+	tr '\0' 'g' </dev/zero | dd of=good.img bs=1M count=16 iflag=fullblock conv=notrunc
+	loop=$(losetup -f --show good.img)
+	printf '%s\n' "0 16384 linear $loop 0" "16384 8 error" "16392 16376 linear $loop 16392" |
+		dmsetup create bad
+	files[bad]=/dev/mapper/bad
+	truncate -s 32M block.img
+	block_loop=$(losetup -f --show block.img)
+	files[block]=$block_loop,direct
+
+	disks=()
+	for ((i = 1; i < 32; i++)); do
+		if [ -z "${files[i]:-}" ]; then
+			files[i]=disk$i.img
+			truncate -s "${i}M" "disk$i.img"
+		fi
+		disks+=(--disk "${files[i]}")
+	done
+}
+
+leave_disks()
+{
+	dmsetup remove bad
+	losetup -d "$loop" "$block_loop"
+	umount small small-vhdx
+}
+
+# has_no_room LUN: writes fail in the guest, what was there is still right.
+has_no_room()
+{
+	part "no-space:$1"
+	expect 'bh: first 8 MiB: written' part
+	expect 'bh: the rest: failed' part
+	expect 'bh: first 8 MiB: intact' part
+	expect "bh: no-space:$1 ended with 0" part
+}
+
+# One guest has them all.
+serves_many_disks()
+{
+	make_disks
+	boot "disks,read-only:$read_only,discard:$discarded,no-space:$full,no-space:$full_vhdx,read-errors:$bad,fio-small:$block,fio-ext4" \
+		"${disks[@]}"
 	expect_status 0
-	expect 'bh: fio: 0'
+	part disks
+	expect 'bh: lun 1: 2048 ' part
+	expect 'bh: lun 31: 63488 ' part
+	passed
+
+	part "read-only:$read_only"
+	expect 'bh: disk ro: 1' part
+	expect 'bh: write: failed' part
+	sha256sum -c before
+	passed
+
+	part "discard:$discarded"
+	expect 'bh: discarded reads as: 0' part
+	[ "$(stat -c %b discarded.img)" -lt 32768 ] ||
+		fail "the image still holds $(stat -c %b discarded.img) blocks"
+	passed
+
+	has_no_room $full
+	passed
+
+	has_no_room $full_vhdx
+	qemu-img check -q -f vhdx small-vhdx/data.vhdx
+	"$BULKHEAD" disk check small-vhdx/data.vhdx
+	passed
+
+	part "read-errors:$bad"
+	expect 'bh: before: good' part
+	expect 'bh: at the error: failed' part
+	expect 'bh: after: good' part
+	passed
+
+	part "fio-small:$block"
+	expect 'bh: fio: 0' part
+	passed
+
+	part fio-ext4
+	expect 'bh: fio: 0' part
 	e2fsck -fn root.img
 }
-lab_case "fio verifies files on ext4" fio_verifies_ext4
-
-discards_punch_holes()
-{
-	truncate -s 64M data.img
-	boot discard --disk data.img
-	expect_status 0
-	expect 'bh: discarded reads as: 0'
-	[ "$(stat -c %b data.img)" -lt 32768 ] || fail "the image still holds $(stat -c %b data.img) blocks"
-}
-lab_case "a discard gives space back" discards_punch_holes
-
-many_disks()
-{
-	local disks=() i
-	for ((i = 1; i < 32; i++)); do
-		truncate -s "${i}M" "disk$i.img"
-		disks+=(--disk "disk$i.img")
-	done
-	boot disks "${disks[@]}"
-	expect_status 0
-	expect 'bh: lun 1: 2048 '
-	expect 'bh: lun 31: 63488 '
-}
-lab_case "32 disks on one controller" many_disks
-
-read_only_disk()
-{
-	truncate -s 8M data.img
-	sha256sum data.img >before
-	boot read-only --disk data.img,ro
-	expect_status 0
-	expect 'bh: disk ro: 1'
-	expect 'bh: write: failed'
-	sha256sum -c before
-}
-lab_case "a read-only disk stays as it was" read_only_disk
+lab_cases serves_many_disks -- "32 disks on one controller" "a read-only disk stays as it was" \
+	"a discard gives space back" "no space left on the host is an error in the guest" \
+	"no space left under a growing VHDX" "a read error of the host's disk reaches the guest" \
+	"a host block device as a disk" "fio verifies files on ext4"
 
 read_only_root()
 {
@@ -73,40 +139,6 @@ read_only_root()
 	sha256sum -c before
 }
 lab_case "boots from a read-only root disk" read_only_root
-
-# A disk whose file has no room left: writes fail in the guest, what was there is still right.
-no_space_left()
-{
-	mkdir small
-	mount -t tmpfs -o size=24m tmpfs small
-	trap 'umount small' EXIT
-	truncate -s 64M small/data.img
-	boot no-space --disk small/data.img
-	expect_status 0
-	expect 'bh: first 8 MiB: written'
-	expect 'bh: the rest: failed'
-	expect 'bh: first 8 MiB: intact'
-}
-lab_case "no space left on the host is an error in the guest" no_space_left
-
-# A disk that fails to read in its middle (dm-error between two linear parts).
-read_errors()
-{
-	modprobe -d "$BH_KERNEL" dm-mod
-	export DM_DISABLE_UDEV=1
-	truncate -s 16M good.img
-	tr '\0' 'g' </dev/zero | dd of=good.img bs=1M count=16 iflag=fullblock conv=notrunc
-	loop=$(losetup -f --show good.img)
-	trap 'dmsetup remove bad; losetup -d "$loop"' EXIT
-	printf '%s\n' "0 16384 linear $loop 0" "16384 8 error" "16392 16376 linear $loop 16392" |
-		dmsetup create bad
-	boot read-errors --disk /dev/mapper/bad
-	expect_status 0
-	expect 'bh: before: good'
-	expect 'bh: at the error: failed'
-	expect 'bh: after: good'
-}
-lab_case "a read error of the host's disk reaches the guest" read_errors
 
 # A disk that does not answer (a suspended dm-linear), with a flush in flight, which the kernel does
 # not let a killed process leave: the VM can be turned off all the same, and its worker goes when the
@@ -142,92 +174,3 @@ hung_disk()
 	fail "the worker outlives its I/O"
 }
 lab_case "a VM whose disk hangs can be turned off" hung_disk
-
-block_device()
-{
-	truncate -s 32M data.img
-	loop=$(losetup -f --show data.img)
-	trap 'losetup -d "$loop"' EXIT
-	boot fio-small --disk "$loop,direct"
-	expect_status 0
-	expect 'bh: fio: 0'
-}
-lab_case "a host block device as a disk" block_device
-
-second_writer()
-{
-	fresh_root
-	boot hold &
-	wait_for 'bh: holding' console
-	status=0
-	timeout 20 "$BULKHEAD" run --name other --memory 128M --kernel "$IMAGES/vmlinuz" \
-		--console none --disk root.img >refused 2>&1 </dev/null || status=$?
-	cat refused
-	expect_status 1
-	expect 'root.img' refused
-	wait
-	expect 'bh: hold ended with 0'
-}
-lab_case "a second writer of an image is refused" second_writer
-
-# A disk comes, is written to and goes again while the guest runs, twice at the same LUN.
-hot_disk()
-{
-	truncate -s 8M disk1.img
-	truncate -s 16M disk2.img
-	fresh_root
-	boot hot-disk &
-	for round in 1 2; do
-		wait_for "bh: round $round waits for a disk" console
-		"$BULKHEAD" disk attach lab "disk$round.img"
-		wait_for "bh: round $round waits for its end" console
-		"$BULKHEAD" disk detach lab "disk$round.img"
-	done
-	wait
-	expect 'bh: round 1 size: 16384 sectors'
-	expect 'bh: round 2 size: 32768 sectors'
-	expect 'bh: round 1 gone: 0'
-	expect 'bh: round 2 gone: 0'
-	expect 'bh: the root disk: 4 bytes'
-	expect 'bh: hot-disk ended with 0'
-	grep -q 'written in round 1' disk1.img
-	grep -q 'written in round 2' disk2.img
-}
-lab_case "disks are attached and detached while the guest runs" hot_disk
-
-# A disc is read, changed and taken out while the guest runs.
-changes_discs()
-{
-	for disc in first second; do
-		mkdir $disc
-		echo "the $disc disc" >$disc/words
-		xorriso -as mkisofs -quiet -r -J -o $disc.iso $disc
-	done
-	fresh_root
-	boot dvd --cdrom first.iso &
-	wait_for 'bh: waits for the second disc' console
-	"$BULKHEAD" disk insert lab 1 second.iso
-	wait_for 'bh: waits for none' console
-	"$BULKHEAD" disk eject lab 1
-	wait
-	expect 'bh: drive: Virtual DVD-ROM'
-	expect 'bh: first: the first disc'
-	expect 'bh: second: the second disc'
-	expect 'bh: last: none'
-	expect 'bh: dvd ended with 0'
-}
-lab_case "a DVD is changed and ejected while the guest runs" changes_discs
-
-# What cloud-init looks for: a volume of that name with those files.
-seeds()
-{
-	mkdir seed
-	echo 'instance-id: lab' >seed/meta-data
-	echo '#cloud-config' >seed/user-data
-	boot seed --seed seed
-	expect_status 0
-	expect 'bh: volume: /dev/sr0'
-	expect 'bh: meta-data: instance-id: lab'
-	expect 'bh: user-data: #cloud-config'
-}
-lab_case "a seed is found as cloud-init looks for it" seeds

@@ -72,28 +72,3 @@ keeps_a_crash_dump()
 	grep -aq 'lab: these words were in memory' vmcore || fail "the dump lacks the guest's words"
 }
 long=yes lab_case "a panic's kdump is written through hv_storvsc" keeps_a_crash_dump
-
-power_button()
-{
-	fresh_root
-	boot button &
-	wait_for 'bh: waiting for the button' console
-	"$BULKHEAD" button lab
-	wait
-	expect 'bh: the button was pressed'
-	expect 'bh: button ended with 0'
-}
-lab_case "the power button reaches the guest" power_button
-
-inspects()
-{
-	fresh_root
-	boot hold &
-	wait_for 'bh: holding' console
-	"$BULKHEAD" inspect lab >tree
-	wait
-	cat tree
-	expect 'vmbus' tree
-	expect 'bh: hold ended with 0'
-}
-lab_case "inspect prints the tree of a running guest" inspects

@@ -39,18 +39,6 @@ malforms_offers()
 }
 lab_case "a guest with malformed offers in faults goes on" malforms_offers
 
-directs_nmi()
-{
-	fresh_root
-	boot nmi &
-	wait_for 'bh: waits for an NMI' console
-	"$BULKHEAD" nmi lab --vp 1
-	wait
-	expect 'bh: NMIs of the first: 0'
-	expect 'bh: NMIs of the second: 1'
-}
-lab_case "an NMI reaches the processor that it is sent to" directs_nmi
-
 # A NIC's frames, and the bus, as other programs and ours read them.
 records()
 {
