@@ -74,14 +74,10 @@ expect_both_ways()
 	done
 }
 
-streams_over_a_tap()
+# carries_streams QUEUES: what net-tap said.
+carries_streams()
 {
-	cpus=$1
-	append=bh.streams=$2
-	tap_network multi_queue
-	boot net-tap --nic "tap=$TAP,queues=$2"
-	expect_status 0
-	expect "bh: queues: $2"
+	expect "bh: queues: $1"
 	expect 'bh: ping: 0'
 	expect_both_ways 'with offloads'
 	expect_both_ways 'without offloads'
@@ -90,22 +86,17 @@ streams_over_a_tap()
 	expect 'bh: long pings: 0'
 	expect 'bh: complaints: 0'
 }
-lab_case "streams over a tap with one queue" streams_over_a_tap 2 1
-lab_case "streams over a tap with four queues" streams_over_a_tap 4 4
 
-sends_long_frames()
+four_queues()
 {
-	tap_network
-	ip link set $TAP mtu 9000
-	boot net-mtu --nic tap=$TAP
+	cpus=4
+	append=bh.streams=4
+	tap_network multi_queue
+	boot net-tap --nic "tap=$TAP,queues=4"
 	expect_status 0
-	expect 'bh: mtu: 9000'
-	expect 'bh: long frames: 0'
-	expect 'bh: tcp out: 0'
-	expect 'bh: tcp in: 0'
-	expect 'bh: complaints: 0'
+	carries_streams 4
 }
-lab_case "frames of 9000 bytes over a tap" sends_long_frames
+lab_case "streams over a tap with four queues" four_queues
 
 has_nics_of_its_own()
 {
@@ -125,11 +116,9 @@ has_nics_of_its_own()
 }
 lab_case "two NICs with their addresses and features" has_nics_of_its_own
 
-reaches_out_by_passt()
+# reaches_out: what net-user said.
+reaches_out()
 {
-	outside_network
-	boot net-user --nic user
-	expect_status 0
 	expect 'bh: dhcp: 0'
 	expect 'bh: name: 10.9.0.1'
 	expect 'bh: ping: 0'
@@ -139,27 +128,32 @@ reaches_out_by_passt()
 	expect 'bh: udp in: 0'
 	expect 'bh: complaints: 0'
 }
-lab_case "address, names and streams by user networking" reaches_out_by_passt
 
-# loses_the_link HOW OPTION...: under load.
-loses_the_link()
+# use_and_lose SCRIPT USES LOSES OPTION...: a guest that uses its network by the script, and then loses
+# the link under load. USES says what must have come of the script, LOSES takes the link.
+use_and_lose()
 {
-	local how=$1
-	shift
+	local script=$1 uses=$2 loses=$3
+	shift 3
 	(
-		boot net-lost "$@"
+		boot "$script,net-lost" "$@"
 		echo "$status" >status
 	) &
 	local vmm=$!
+	wait_for "bh: $script ended with" console
+	cat console
+	$uses
+	passed
 	wait_for 'bh: ready to lose the link' console
-	$how
+	$loses
 	wait $vmm
 	status=$(cat status)
 	expect_status 0
+	part net-lost
 	expect 'bh: carrier: 0'
 	expect 'bh: writes a file: 0'
 	expect 'bh: takes the interface down: 0'
-	expect 'bh: complaints: 0'
+	expect 'bh: complaints: 0' part
 }
 
 delete_tap()
@@ -167,13 +161,14 @@ delete_tap()
 	ip link del $TAP
 }
 
-loses_its_tap()
+uses_a_tap()
 {
-	tap_network
-	loses_the_link delete_tap --nic tap=$TAP
+	append=bh.streams=1
+	tap_network multi_queue
+	use_and_lose net-tap "carries_streams 1" delete_tap --nic "tap=$TAP,queues=1"
 	expect 'the link is down: the host has deleted its interface' vmm
 }
-lab_case "a tap deleted under load" loses_its_tap
+lab_cases uses_a_tap -- "streams over a tap with one queue" "a tap deleted under load"
 
 kill_passt()
 {
@@ -181,11 +176,11 @@ kill_passt()
 	kill -9 $(busybox pidof passt passt.avx2)
 }
 
-loses_passt()
+uses_passt()
 {
 	append=bh.outside
 	outside_network
-	loses_the_link kill_passt --nic user
+	use_and_lose net-user reaches_out kill_passt --nic user
 	expect 'passt has ended \(killed by signal 9' vmm
 }
-lab_case "passt killed under load" loses_passt
+lab_cases uses_passt -- "address, names and streams by user networking" "passt killed under load"

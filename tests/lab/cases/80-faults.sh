@@ -39,13 +39,19 @@ malforms_offers()
 }
 lab_case "a guest with malformed offers in faults goes on" malforms_offers
 
-# A NIC's frames, and the bus, as other programs and ours read them.
-records()
+# Long frames, and how other programs and ours read what was recorded of them and of the bus.
+records_long_frames()
 {
 	tap_network
-	ip link set "$TAP" mtu 9000 # else its long pings do not leave the guest
+	ip link set "$TAP" mtu 9000
 	boot net-mtu --nic "tap=$TAP" --trace vmbus=trace.pcapng --pcap nic0=frames.pcapng
 	expect_status 0
+	expect 'bh: mtu: 9000'
+	expect 'bh: long frames: 0'
+	expect 'bh: tcp out: 0'
+	expect 'bh: tcp in: 0'
+	expect 'bh: complaints: 0'
+	passed
 	"$BULKHEAD" trace show trace.pcapng >shown
 	grep -v 'GPADL_BODY\|RNDIS_PKT\|RNDIS_MSG_PACKET\|SRB\|COMPLETE_IO' shown | head -n 200
 	for name in CHANNELMSG_OFFERCHANNEL CHANNELMSG_OPENCHANNEL_RESULT NVSP_MSG_TYPE_INIT \
@@ -61,7 +67,8 @@ records()
 	expect '^192.168.77.2.192.168.77.1$' requests
 	expect '^192.168.77.1.192.168.77.2$' answers
 }
-lab_case "the bus and a NIC's frames are recorded" records
+lab_cases records_long_frames -- "frames of 9000 bytes over a tap" \
+	"the bus and a NIC's frames are recorded"
 
 # boot_beside SCRIPT RULES: a guest that waits for a disk on a second controller, with faults of
 # that one alone.
