@@ -121,6 +121,9 @@ struct device_ops {
 	/* Puts into, and takes from, a node that is already open.  VPs paused, I/O quiet. */
 	void (*save)(void *device, struct state_writer *writer);
 	int (*restore)(void *device, const struct state_node *node);
+	/* The file of memory that the guest sees, which is no part of what save puts: whoever saves
+	 * RAM saves it, too, and has it back before restore.  The device's; may be NULL. */
+	int (*memory_file)(const void *device);
 	/* Counters and figures for inspect that are no part of the state; may be NULL.
 	 * Main loop, VPs running. */
 	void (*inspect)(void *device, struct state_writer *writer);

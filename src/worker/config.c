@@ -18,10 +18,11 @@ static int unpack(struct worker_config *config)
 	int r;
 
 	config->kvm_fd = config->trace_fd = config->kernel.fd = config->initrd.fd = -1;
-	config->firmware.fd = -1;
+	config->firmware.fd = config->saved.state_fd = config->saved.memory_fd = -1;
 	r = json_unpack(config->root,
 			"{s:s, s:i, s:I, s:s, s:b, s:b, s:s, s:b, s:s, s:i, s?{s:s, s:i}, "
-			"s?{s:s, s:i}, s?i, s?s, s:o, s?I, s?b, s?i, s?{s:s, s:i}, s?o}",
+			"s?{s:s, s:i}, s?i, s?s, s:o, s?I, s?b, s?i, s?{s:s, s:i}, s?o, "
+			"s?{s:i, s:i}}",
 			"name", &config->name, "cpus", &cpus, "memory", &memory, "command_line",
 			&config->command_line, "stimer", &stimer, "device_tree", &device_tree,
 			"on_reset", &on_reset, "paused", &paused, "vmbus_max_version", &version,
@@ -31,7 +32,8 @@ static int unpack(struct worker_config *config)
 			&config->faults, "devices", &devices, "memory_room", &room, "cold_discard",
 			&cold_discard, "generation", &generation, "firmware", "name",
 			&config->firmware.name, "fd", &config->firmware.fd, "boot_order",
-			&config->boot_order);
+			&config->boot_order, "saved", "state_fd", &config->saved.state_fd,
+			"memory_fd", &config->saved.memory_fd);
 	if (r || cpus < 1 || cpus > PROTOCOL_CPUS_MAX || memory < (json_int_t)PROTOCOL_MEMORY_MIN ||
 	    memory > (json_int_t)PROTOCOL_MEMORY_MAX || room < 0 ||
 	    room > (json_int_t)PROTOCOL_MEMORY_MAX - memory || !json_is_array(devices) ||

@@ -15,6 +15,12 @@ struct worker_image {
 	int fd;		  /* -1 for none */
 };
 
+/* Of a saved VM. */
+struct saved_files {
+	int state_fd; /* -1 for none */
+	int memory_fd;
+};
+
 /* Strings and devices belong to root. */
 struct worker_config {
 	json_t *root;
@@ -36,6 +42,7 @@ struct worker_config {
 	struct worker_image firmware; /* of Generation 1 alone, as the kernel is of 2 */
 	struct worker_image kernel;
 	struct worker_image initrd;
+	struct saved_files saved;  /* what it goes on from */
 	const json_t *boot_order;  /* of Generation 1; NULL: the firmware's own */
 	unsigned int boot_menu_ms; /* the same; 0: no menu */
 	const json_t *devices;

@@ -94,6 +94,11 @@ void departures_free(struct departures *departures)
 	free(departures);
 }
 
+bool departures_any(const struct departures *departures)
+{
+	return !list_empty(&departures->list);
+}
+
 static bool is_leaving(const struct departures *departures, const char *id)
 {
 	const struct departure *departure;

@@ -19,6 +19,9 @@ int departures_new(struct event_loop *loop, struct vm *vm, uint64_t look_ns,
 /* Refuses those that are under way.  NULL is allowed. */
 void departures_free(struct departures *departures);
 
+/* Whether a device is leaving. */
+bool departures_any(const struct departures *departures);
+
 /* Takes the device of that id away, and answers the call then; refuses what vm_detach would, and a
  * device that is leaving already. */
 void departures_begin(struct departures *departures, const char *id, struct device_call *call);

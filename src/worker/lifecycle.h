@@ -10,6 +10,7 @@ enum lifecycle_state {
 	LIFECYCLE_STARTING,
 	LIFECYCLE_RUNNING,
 	LIFECYCLE_PAUSED,
+	LIFECYCLE_SAVING,   /* paused, and its state is written to files */
 	LIFECYCLE_STOPPING, /* its last words are being said */
 	LIFECYCLE_OFF,
 	LIFECYCLE_STATES,

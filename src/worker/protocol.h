@@ -10,7 +10,8 @@
  * (free pages may be reported), "command_line", "stimer", "device_tree", "on_reset": "restart" |
  * "exit", "paused" (the guest waits for a resume), "vmbus_max_version", "kvm_fd", "kernel":
  * {"name", "fd"}, "initrd": {"name", "fd"} (optional), "trace_fd" (optional: an empty file for a
- * trace of the bus), "faults" (optional: what base/fault_plan.h reads), "devices": [{"device":
+ * trace of the bus), "saved": {"state_fd", "memory_fd"} (optional: what the VM goes on from, paused
+ * in any case), "faults" (optional: what base/fault_plan.h reads), "devices": [{"device":
  * NAME, ... as that device has it}, ...]}
  *
  * The names of kernel and initrd are for sentences: flag and path.
@@ -35,6 +36,15 @@
  *
  *   {"request": "attach", "id", "config": {"device": NAME, "id", ...}, "descriptors"}
  *   {"request": "detach", "id", "device": its id}
+ *
+ * A VM is saved by
+ *
+ *   {"request": "save", "state_fd", "memory_fd", "descriptors": 2}
+ *   {"request": "end-save", "keep": BOOLEAN}
+ *
+ * the first of which pauses it and is answered when both files, empty before, are on the disk; the
+ * VM then rests until the second, which ends it where the files are kept, and else has it be as it
+ * was.
  *
  * "nmi" has a "vp", 0 where it is missing.  "ping" has nothing to say but that the main loop runs.
  *
@@ -73,6 +83,8 @@
 #define PROTOCOL_INSPECT  "inspect"
 #define PROTOCOL_COUNTERS "counters"
 #define PROTOCOL_PING	  "ping"
+#define PROTOCOL_SAVE	  "save"
+#define PROTOCOL_END_SAVE "end-save"
 
 /* Instead of a device's id. */
 #define PROTOCOL_MACHINE "machine"
@@ -84,6 +96,7 @@
 #define PROTOCOL_END_DEBUG_EXIT "debug-exit"
 #define PROTOCOL_END_STOPPED	"stopped"
 #define PROTOCOL_END_FAILED	"failed"
+#define PROTOCOL_END_SAVED	"saved"
 #define PROTOCOL_END_USAGE	"usage" /* the CLI's alone */
 
 /* Exit codes of the worker and of `bulkhead run`. */

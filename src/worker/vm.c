@@ -13,26 +13,9 @@
 #include "worker/descriptors.h"
 #include "worker/vm_devices.h"
 #include "worker/vm_generation1.h"
+#include "worker/vm_internal.h"
 #include "worker/vm_threads.h"
 #include "worker/vm_trace.h"
-
-#define STATE_VERSION 1
-
-struct vm {
-	const struct worker_config *config;
-	const struct vm_events *events;
-	void *context;
-	struct partition *partition;
-	struct vmbus *bus;
-	struct vm_generation1 *generation1; /* NULL: it is of Generation 2 */
-	struct vm_threads *threads;
-	struct vm_devices *devices;
-	struct desktop desktop;
-	struct vm_trace trace;
-	struct guid generation;
-	bool running;
-	bool quiesced;
-};
 
 static void on_reset(void *context)
 {
@@ -431,66 +414,4 @@ void vm_signs_of_life(struct vm *vm, struct crash_signs *signs)
 	}
 	signs->farewells = hv_partition_farewells(partition_hv(vm->partition));
 	signs->bus_connected = vmbus_negotiated_version(vm->bus) != 0;
-}
-
-static void put_count(void *writer, const char *name, uint64_t value)
-{
-	state_put_u64(writer, name, value);
-}
-
-static void inspect_exits(struct vm *vm, struct state_writer *writer)
-{
-	state_begin(writer, "exits", STATE_VERSION);
-	for (unsigned int vp = 0; vp < vm->config->cpus; vp++) {
-		char name[16];
-
-		snprintf(name, sizeof(name), "vp@%x", vp);
-		state_begin(writer, name, STATE_VERSION);
-		state_put_u64(writer, "runtime-ns", partition_runtime_ns(vm->partition, vp));
-		for (int kind = 0; kind < VP_EXIT_KINDS; kind++)
-			state_put_u64(writer, vp_exit_name(kind),
-				      partition_exits(vm->partition, vp, kind));
-		/* Those that the kernel handled by itself, too; on older ones the node is empty. */
-		state_begin(writer, "kvm", STATE_VERSION);
-		partition_kvm_stats(vm->partition, vp, put_count, writer);
-		state_end(writer);
-		state_end(writer);
-	}
-	state_end(writer);
-}
-
-static void inspect_channels(struct vm *vm, struct state_writer *writer)
-{
-	state_begin(writer, "channels", STATE_VERSION);
-	vmbus_inspect(vm->bus, writer);
-	vm_trace_inspect(&vm->trace, writer);
-	vmbus_inspect_faults(vm->bus, writer);
-	state_end(writer);
-}
-
-void vm_counters(struct vm *vm, struct state_writer *writer)
-{
-	inspect_exits(vm, writer);
-	state_begin(writer, "devices", STATE_VERSION);
-	vm_devices_inspect(vm->devices, writer);
-	state_end(writer);
-	inspect_channels(vm, writer);
-}
-
-void vm_inspect(struct vm *vm, struct state_writer *writer)
-{
-	bool was_running = vm->running;
-
-	inspect_exits(vm, writer);
-	inspect_channels(vm, writer);
-	vm_pause(vm);
-	vmbus_settle(vm->bus);
-	state_begin(writer, "devices", STATE_VERSION);
-	vm_devices_save(vm->devices, writer);
-	vm_generation1_save(vm->generation1, writer);
-	state_end(writer);
-	vmbus_save(vm->bus, writer);
-	partition_save(vm->partition, writer);
-	if (was_running)
-		vm_resume(vm);
 }

@@ -96,3 +96,25 @@ void vm_counters(struct vm *vm, struct state_writer *writer);
 
 /* Writes state and figures of all parts; pauses the VM meanwhile if it runs. */
 void vm_inspect(struct vm *vm, struct state_writer *writer);
+
+/* What the guest has of memory: RAM with its room, then what a device shows of its own. */
+#define VM_MEMORY_FILES_MAX 2
+struct vm_memory_file {
+	int fd; /* the VM's */
+	uint64_t size;
+};
+unsigned int vm_memory_files(const struct vm *vm, struct vm_memory_file files[VM_MEMORY_FILES_MAX]);
+
+/*
+ * Writes all that makes the VM go on elsewhere but for its memory's contents; -errno of KVM, and
+ * the rest by state_finish.  Paused.
+ */
+int vm_save(struct vm *vm, struct state_writer *writer);
+/*
+ * Takes it back, of a VM of the same configuration that has not run yet; started and awaited, no
+ * kernel loaded, but firmware.  restore_memory fills the memory files on the way.  -errno with a
+ * sentence, after which the VM is only good for vm_free.
+ */
+int vm_restore(struct vm *vm, const struct state_node *root,
+	       int (*restore_memory)(void *context, struct error *err), void *context,
+	       struct error *err);

@@ -202,12 +202,17 @@ void vm_devices_call(struct vm_devices *devices, const char *id, const char *ver
 	call->refuse(call, err.text);
 }
 
+static void name_node(const struct vm_device *device, char name[64])
+{
+	snprintf(name, 64, "%s%s%s", device->ops->name, device->id ? "@" : "",
+		 device->id ? device->id : "");
+}
+
 static void begin_device(const struct vm_device *device, struct state_writer *writer)
 {
 	char name[64];
 
-	snprintf(name, sizeof(name), "%s%s%s", device->ops->name, device->id ? "@" : "",
-		 device->id ? device->id : "");
+	name_node(device, name);
 	state_begin(writer, name, device->ops->state_version);
 }
 
@@ -227,6 +232,49 @@ void vm_devices_save(const struct vm_devices *devices, struct state_writer *writ
 {
 	for (unsigned int i = 0; i < devices->count; i++)
 		save_device(&devices->devices[i], writer);
+}
+
+static int restore_device(const struct vm_device *device, const struct state_node *parent,
+			  struct error *err)
+{
+	struct state_node node;
+	char name[64];
+	int r;
+
+	name_node(device, name);
+	r = state_child(parent, name, device->ops->state_version, &node);
+	if (r == -ENOENT)
+		return error_set(err, -r, "the VM that was saved had no device %s", name);
+	if (!r)
+		r = device->ops->restore(device->device, &node);
+	return r ? error_set(err, -r, "its device %s does not take what was saved of it (%s)", name,
+			     strerror(-r))
+		 : 0;
+}
+
+int vm_devices_restore(struct vm_devices *devices, const struct state_node *node, struct error *err)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; !r && i < devices->count; i++)
+		r = restore_device(&devices->devices[i], node, err);
+	return r;
+}
+
+unsigned int vm_devices_count(const struct vm_devices *devices)
+{
+	return devices->count;
+}
+
+int vm_devices_memory_file(const struct vm_devices *devices)
+{
+	for (unsigned int i = 0; i < devices->count; i++) {
+		const struct vm_device *device = &devices->devices[i];
+
+		if (device->ops->memory_file)
+			return device->ops->memory_file(device->device);
+	}
+	return -1;
 }
 
 void vm_devices_inspect(const struct vm_devices *devices, struct state_writer *writer)

@@ -43,5 +43,12 @@ void vm_devices_call(struct vm_devices *devices, const char *id, const char *ver
 
 /* A node of each one's state, figures included; VPs paused, I/O quiet. */
 void vm_devices_save(const struct vm_devices *devices, struct state_writer *writer);
+/* Takes what each one has in the node that vm_devices_save filled; -errno, and for -ENOENT and the
+ * like a sentence that names the device.  Paused, quiesced. */
+int vm_devices_restore(struct vm_devices *devices, const struct state_node *node,
+		       struct error *err);
+unsigned int vm_devices_count(const struct vm_devices *devices);
+/* As device_ops has it, of the first device that has one; -1 if none does. */
+int vm_devices_memory_file(const struct vm_devices *devices);
 /* A node of each one's figures, where it has any. */
 void vm_devices_inspect(const struct vm_devices *devices, struct state_writer *writer);

@@ -133,3 +133,14 @@ void vm_generation1_save(struct vm_generation1 *generation1, struct state_writer
 	fw_cfg_save(generation1->fw_cfg, writer);
 	state_end(writer);
 }
+
+int vm_generation1_restore(struct vm_generation1 *generation1, const struct state_node *parent)
+{
+	struct state_node node;
+	int r;
+
+	if (!generation1)
+		return 0;
+	r = state_child(parent, "fw_cfg", STATE_VERSION, &node);
+	return r ? r : fw_cfg_restore(generation1->fw_cfg, &node);
+}

@@ -27,3 +27,4 @@ int vm_generation1_load(struct vm_generation1 *generation1, struct error *err);
 /* VPs paused. */
 void vm_generation1_reset(struct vm_generation1 *generation1);
 void vm_generation1_save(struct vm_generation1 *generation1, struct state_writer *writer);
+int vm_generation1_restore(struct vm_generation1 *generation1, const struct state_node *parent);

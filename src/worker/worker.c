@@ -1,5 +1,3 @@
-#include "worker/worker.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,35 +5,13 @@
 #include <sys/eventfd.h>
 
 #include "base/clock.h"
-#include "base/event_loop.h"
 #include "vmbus/vsp.h"
-#include "worker/control.h"
-#include "worker/crash_watch.h"
-#include "worker/departures.h"
-#include "worker/guest_events.h"
-#include "worker/lifecycle.h"
+#include "worker/descriptors.h"
 #include "worker/protocol.h"
-#include "worker/vm.h"
+#include "worker/saved_vm.h"
+#include "worker/worker_internal.h"
 
 #define NS_A_SECOND 1000000000ull
-
-struct worker {
-	const struct worker_config *config;
-	struct sandbox *sandbox;
-	struct control control;
-	struct event_loop *loop;
-	struct lifecycle lifecycle;
-	struct guest_events events;
-	struct event_source *events_source;
-	struct event_source *crash_timer;
-	struct crash_watch crash;
-	struct crash_reports reports;
-	struct vm *vm;
-	struct departures *departures;
-	uint64_t output_lost; /* bytes */
-	int output_error;
-	int code;
-};
 
 static void on_power_off(void *context)
 {
@@ -85,8 +61,7 @@ static const struct vm_events vm_events = {
 	.output_lost = on_output_lost,
 };
 
-/* The last word: the VM comes to rest with its I/O done, the parent is told, the loop ends. */
-static void end(struct worker *worker, const char *reason, int code, const char *message)
+void worker_end(struct worker *worker, const char *reason, int code, const char *message)
 {
 	if (!lifecycle_set(&worker->lifecycle, LIFECYCLE_STOPPING))
 		return;
@@ -100,7 +75,7 @@ static void end(struct worker *worker, const char *reason, int code, const char 
 /* What a guest that reported a crash does in the end, whichever way, is to have crashed. */
 static void end_crashed(struct worker *worker)
 {
-	end(worker, PROTOCOL_END_CRASH, EXIT_GUEST_CRASH, "the guest crashed");
+	worker_end(worker, PROTOCOL_END_CRASH, EXIT_GUEST_CRASH, "the guest crashed");
 }
 
 static void restart(struct worker *worker)
@@ -110,7 +85,7 @@ static void restart(struct worker *worker)
 	vm_pause(worker->vm);
 	guest_events_clear(&worker->events);
 	if (vm_reset(worker->vm, &err))
-		end(worker, PROTOCOL_END_FAILED, EXIT_VMM_ERROR, err.text);
+		worker_end(worker, PROTOCOL_END_FAILED, EXIT_VMM_ERROR, err.text);
 	else if (worker->lifecycle.state == LIFECYCLE_RUNNING)
 		vm_resume(worker->vm);
 }
@@ -122,7 +97,7 @@ static void handle_reset(struct worker *worker)
 	else if (worker->config->restart_on_reset)
 		restart(worker);
 	else
-		end(worker, PROTOCOL_END_RESET, EXIT_GUEST_RESET, "the guest reset");
+		worker_end(worker, PROTOCOL_END_RESET, EXIT_GUEST_RESET, "the guest reset");
 }
 
 static void handle_crash(struct worker *worker)
@@ -142,13 +117,13 @@ static void handle_event(struct worker *worker, enum guest_event event)
 {
 	switch (event) {
 	case GUEST_FAILED:
-		end(worker, PROTOCOL_END_FAILED, EXIT_VMM_ERROR, worker->events.sentence);
+		worker_end(worker, PROTOCOL_END_FAILED, EXIT_VMM_ERROR, worker->events.sentence);
 		break;
 	case GUEST_DEBUG_EXIT:
 		if (worker->crash.reported)
 			end_crashed(worker);
 		else
-			end(worker, PROTOCOL_END_DEBUG_EXIT, worker->events.debug_code, "");
+			worker_end(worker, PROTOCOL_END_DEBUG_EXIT, worker->events.debug_code, "");
 		break;
 	case GUEST_CRASH:
 		handle_crash(worker);
@@ -157,7 +132,7 @@ static void handle_event(struct worker *worker, enum guest_event event)
 		if (worker->crash.reported)
 			end_crashed(worker);
 		else
-			end(worker, PROTOCOL_END_POWER_OFF, EXIT_POWERED_OFF, "");
+			worker_end(worker, PROTOCOL_END_POWER_OFF, EXIT_POWERED_OFF, "");
 		break;
 	case GUEST_RESET:
 		handle_reset(worker);
@@ -182,6 +157,15 @@ static void on_guest_events(void *context, uint32_t events)
 	}
 	/* A guest that raises them without end must not keep the loop from all else. */
 	eventfd_write(worker->events.eventfd, 1);
+}
+
+void worker_handle_events(struct worker *worker)
+{
+	enum guest_event event;
+
+	while (worker->lifecycle.state != LIFECYCLE_STOPPING &&
+	       guest_events_take(&worker->events, &event))
+		handle_event(worker, event);
 }
 
 static void on_crash_timer(void *context, uint32_t events)
@@ -256,7 +240,9 @@ static void request_attach(void *context, const json_t *message, struct device_c
 	json_t *config = json_object_get(message, "config");
 	struct error err;
 
-	if (!json_is_object(config))
+	if (worker_refuse_while_saving(worker, call))
+		descriptors_close(config);
+	else if (!json_is_object(config))
 		call->refuse(call, "it brings no device");
 	else if (vm_attach(worker->vm, worker->loop, config, &err))
 		call->refuse(call, err.text);
@@ -269,12 +255,13 @@ static void request_detach(void *context, const json_t *message, struct device_c
 	struct worker *worker = context;
 	const char *id = json_string_value(json_object_get(message, "device"));
 
-	departures_begin(worker->departures, id ? id : "", call);
+	if (!worker_refuse_while_saving(worker, call))
+		departures_begin(worker->departures, id ? id : "", call);
 }
 
 static int request_stop(void *context, json_t **reply, struct error *err)
 {
-	end(context, PROTOCOL_END_STOPPED, EXIT_POWERED_OFF, "");
+	worker_end(context, PROTOCOL_END_STOPPED, EXIT_POWERED_OFF, "");
 	return 0;
 }
 
@@ -322,7 +309,7 @@ static int request_counters(void *context, json_t **reply, struct error *err)
 /* Nobody watches over the VM any more: it is turned off, with its writes done. */
 static void on_parent_gone(void *context)
 {
-	end(context, PROTOCOL_END_STOPPED, EXIT_VMM_ERROR, "");
+	worker_end(context, PROTOCOL_END_STOPPED, EXIT_VMM_ERROR, "");
 }
 
 static const struct control_request requests[] = {
@@ -336,6 +323,8 @@ static const struct control_request requests[] = {
 	{PROTOCOL_DEVICE, .handle_call = request_device},
 	{PROTOCOL_ATTACH, .handle_call = request_attach},
 	{PROTOCOL_DETACH, .handle_call = request_detach},
+	{PROTOCOL_SAVE, .handle_call = worker_request_save},
+	{PROTOCOL_END_SAVE, .handle_call = worker_request_end_save},
 	{NULL},
 };
 
@@ -364,6 +353,23 @@ static int make_vm(struct worker *worker, struct error *err)
 	return r ? error_host(err, -r, "cannot set up the main loop") : 0;
 }
 
+/* From its beginning, or from where it was saved. */
+static int load(struct worker *worker, struct error *err)
+{
+	const struct worker_config *config = worker->config;
+	bool saved = config->saved.state_fd >= 0;
+	int r = 0;
+
+	/* Firmware is no RAM; a kernel is. */
+	if (!saved || config->generation == 1)
+		r = vm_load(worker->vm, err);
+	if (!r)
+		r = vm_await(worker->vm, err);
+	if (!r && saved)
+		r = saved_vm_load(worker->vm, &config->saved, err);
+	return r;
+}
+
 /* From a configuration to a guest that runs.  Files are parsed only inside the sandbox. */
 static int start(struct worker *worker, struct error *err)
 {
@@ -371,6 +377,7 @@ static int start(struct worker *worker, struct error *err)
 		{sandbox_enter_vp_generation1, sandbox_enter_io_generation1},
 		{sandbox_enter_vp, sandbox_enter_io},
 	};
+	bool paused = worker->config->paused || worker->config->saved.state_fd >= 0;
 	int r = make_vm(worker, err);
 
 	if (!r)
@@ -384,16 +391,13 @@ static int start(struct worker *worker, struct error *err)
 	if (!r)
 		r = vm_start(worker->vm, &hooks[worker->config->generation - 1], err);
 	if (!r)
-		r = vm_load(worker->vm, err);
-	if (!r)
-		r = vm_await(worker->vm, err);
+		r = load(worker, err);
 	if (!r)
 		r = sandbox_seal(worker->sandbox, err);
 	if (r)
 		return r;
-	lifecycle_set(&worker->lifecycle,
-		      worker->config->paused ? LIFECYCLE_PAUSED : LIFECYCLE_RUNNING);
-	if (!worker->config->paused)
+	lifecycle_set(&worker->lifecycle, paused ? LIFECYCLE_PAUSED : LIFECYCLE_RUNNING);
+	if (!paused)
 		vm_resume(worker->vm);
 	control_say_ready(&worker->control);
 	return 0;
@@ -413,9 +417,10 @@ int worker_run(struct json_link *link, const struct worker_config *config, struc
 	if (!r)
 		r = start(&worker, &err);
 	if (r)
-		end(&worker, PROTOCOL_END_FAILED, EXIT_VMM_ERROR, err.text);
+		worker_end(&worker, PROTOCOL_END_FAILED, EXIT_VMM_ERROR, err.text);
 	else
 		event_loop_run(worker.loop);
+	worker_abandon_save(&worker);
 	departures_free(worker.departures);
 	vm_free(worker.vm);
 	if (worker.output_lost)

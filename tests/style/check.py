@@ -29,8 +29,10 @@ SINGLE_OWNERS = [
      {"src/vmm/kvm.c"}),
     (r"\bio_uring_|<liburing", "liburing", {"src/base/uring.c"}),
     # Where guest memory lies on the host; kvm.c only tells KVM.
-    (r"(->|\.)host\b|\bgpa_memfd\(", "the host address of guest memory",
-     {"src/vmm/gpa.c", "src/vmm/gpa.h", "src/vmm/kvm.c"}),
+    (r"(->|\.)host\b", "the host address of guest memory", {"src/vmm/gpa.c", "src/vmm/kvm.c"}),
+    # And what saves it.
+    (r"\bgpa_memfd\(", "the file of guest memory",
+     {"src/vmm/gpa.c", "src/vmm/gpa.h", "src/worker/vm_state.c"}),
     (r"(->|\.)(write_index|read_index|interrupt_mask)\b", "the indices of a ring",
      {"src/vmbus/ring.c"}),
 ]

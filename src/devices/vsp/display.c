@@ -287,6 +287,11 @@ static void display_destroy(void *device)
 	close(vram);
 }
 
+static int display_memory_file(const void *device)
+{
+	return ((const struct display *)device)->vram;
+}
+
 static void display_reset(void *device)
 {
 	struct display *display = device;
@@ -457,6 +462,7 @@ const struct device_ops display_device = {
 	.reset = display_reset,
 	.save = display_save,
 	.restore = display_restore,
+	.memory_file = display_memory_file,
 	.inspect = display_inspect,
 	.quiesce = display_quiesce,
 	.unquiesce = display_unquiesce,
