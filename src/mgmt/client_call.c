@@ -21,6 +21,7 @@ static const struct {
 } methods[] = {
 	{"Pause", "PauseVM", NULL},
 	{"Resume", "ResumeVM", NULL},
+	{"Save", NULL, "use `bulkhead vm save`, which needs no DIRECTORY"},
 	{"AttachController", NULL, "run it by `bulkhead run`"},
 	{"DetachController", NULL, "run it by `bulkhead run`"},
 };

@@ -297,7 +297,8 @@ static void add_start(json_t *config, struct fd_table *table, const struct run_o
 static json_t *configuration(struct fd_table *table, const struct run_options *options,
 			     const struct vm_files *files, const struct nics *nics,
 			     const struct remote_disks *remotes, const struct display *display,
-			     const struct console *console, const struct trace_files *traces)
+			     const struct console *console, const struct trace_files *traces,
+			     const struct saved_state_files *saved)
 {
 	json_t *config = json_pack(
 		"{s:s, s:i, s:I, s:s, s:b, s:b, s:s, s:b, s:s, s:i}", "name", options->name, "cpus",
@@ -318,6 +319,10 @@ static json_t *configuration(struct fd_table *table, const struct run_options *o
 		json_object_set_new(config, "faults", text_json(options->faults));
 	if (traces->vmbus >= 0)
 		json_object_set_new(config, "trace_fd", json_integer(add_fd(table, traces->vmbus)));
+	if (saved->state >= 0)
+		json_object_set_new(config, "saved",
+				    json_pack("{s:i, s:i}", "state_fd", add_fd(table, saved->state),
+					      "memory_fd", add_fd(table, saved->memory)));
 	json_object_set_new(
 		config, "devices",
 		devices(table, options, files, nics, remotes, display, console, traces));
@@ -328,11 +333,11 @@ int run_config_send(struct json_link *link, const struct run_options *options,
 		    const struct vm_files *files, const struct nics *nics,
 		    const struct remote_disks *remotes, const struct display *display,
 		    const struct console *console, const struct trace_files *traces,
-		    struct error *err)
+		    const struct saved_state_files *saved, struct error *err)
 {
 	struct fd_table table = {.count = 0};
-	json_t *config =
-		configuration(&table, options, files, nics, remotes, display, console, traces);
+	json_t *config = configuration(&table, options, files, nics, remotes, display, console,
+				       traces, saved);
 	int r;
 
 	if (!config)

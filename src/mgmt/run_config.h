@@ -7,6 +7,7 @@
 #include "mgmt/nics.h"
 #include "mgmt/remote_disks.h"
 #include "mgmt/run_options.h"
+#include "mgmt/saved_state.h"
 #include "mgmt/trace_files.h"
 #include "mgmt/vm_files.h"
 
@@ -16,4 +17,4 @@ int run_config_send(struct json_link *link, const struct run_options *options,
 		    const struct vm_files *files, const struct nics *nics,
 		    const struct remote_disks *remotes, const struct display *display,
 		    const struct console *console, const struct trace_files *traces,
-		    struct error *err);
+		    const struct saved_state_files *saved, struct error *err);

@@ -217,6 +217,11 @@ static int set_nic(void *target, const char *value, struct error *err)
 	return r;
 }
 
+static int set_restore(void *target, const char *value, struct error *err)
+{
+	return set_path(&((struct run_options *)target)->restore, "--restore", value, err);
+}
+
 static int set_trace(void *target, const char *value, struct error *err)
 {
 	if (strncmp(value, "vmbus=", 6) != 0 || !value[6])
@@ -450,6 +455,10 @@ static const struct option run_only_options[] = {
 	 set_pcap},
 	{"--trace", "vmbus=FILE", "record the VMBus; `bulkhead trace show` prints it", set_trace},
 	{"--console", "WHERE", "COM1: stdio (default), none, file:PATH or unix:PATH", set_console},
+	{"--restore", "DIRECTORY",
+	 "go on from where `bulkhead save` wrote a VM of the same options, which is used up by "
+	 "that",
+	 set_restore},
 	{"--debug-exit", NULL, "a port whose value is the exit code, for test payloads",
 	 set_debug_exit},
 	{"--on-reset", "restart|exit", "when the guest resets (default: restart)", set_on_reset},

@@ -36,6 +36,7 @@ struct run_options {
 	bool has_generation;	  /* it was given */
 	const char *firmware;	  /* of Generation 1 */
 	const char *firmware_log; /* NULL for none */
+	const char *restore;	  /* the directory of a saved VM; NULL for none */
 	const char *boot_order;	  /* of Generation 1: mgmt/generation1.h */
 	unsigned int boot_menu;	  /* seconds that its firmware offers a menu; 0: none */
 	const char *kernel;	  /* of Generation 2 */

@@ -54,6 +54,8 @@ struct supervisor_config {
 	const struct supervisor_part *parts;
 	unsigned int part_count;
 	struct hotplug *hotplug; /* NULL: nothing can be attached but disks */
+	int saved_directory;	 /* where the VM is saved, or was; -1: nowhere */
+	bool restored;		 /* it was, and goes on from there */
 	/* By a daemon: nobody is at a terminal, so of all signals only SIGTERM asks for the end. */
 	bool managed;
 	/* How often the worker is asked whether it is still there; told when it misses 5 answers,
@@ -93,6 +95,9 @@ struct hotplug *supervisor_hotplug(const struct supervisor *supervisor);
 void supervisor_pause(struct supervisor *supervisor, struct varlink_call *call);
 void supervisor_resume(struct supervisor *supervisor, struct varlink_call *call);
 void supervisor_watch(struct supervisor *supervisor, struct varlink_call *call);
+
+/* The Varlink method Save. */
+void save_vm(void *context, struct varlink_call *call, const json_t *parameters);
 
 /* NULL: the VM has no console for clients of its socket. */
 struct console_ring *supervisor_console(const struct supervisor *supervisor);

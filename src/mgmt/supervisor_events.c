@@ -34,7 +34,9 @@ static void on_ready(struct supervisor *supervisor)
 	supervisor->ready = true;
 	supervisor->outcome->started = true;
 	console_ready(supervisor->config->console);
-	if (console_write_only(supervisor->config->console))
+	if (supervisor->config->restored)
+		supervisor_restored(supervisor);
+	else if (console_write_only(supervisor->config->console))
 		supervisor_ask(supervisor, PROTOCOL_RESUME, NULL, NULL);
 	supervisor_enter(supervisor, VM_RUNNING, "ready");
 	/* At a terminal somebody sees it, and may be looking into it with a debugger. */

@@ -74,6 +74,10 @@ void supervisor_on_worker(void *context, uint32_t events);
 /* Output of the guest's could not be written: so many bytes, for that errno or 0. */
 void supervisor_lose_output(struct supervisor_outcome *outcome, uint64_t bytes, int errnum);
 
+/* supervisor_save.c: the guest is back from where it was saved, and goes on once nobody else can
+ * start from there. */
+void supervisor_restored(struct supervisor *supervisor);
+
 /* supervisor.c */
 /* The VM is in another phase, of which those who watch are told by that event, unless it stops. */
 void supervisor_enter(struct supervisor *supervisor, enum vm_phase phase, const char *event);

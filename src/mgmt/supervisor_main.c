@@ -32,6 +32,7 @@ struct managed {
 	int listen_fd;
 	int record_fd; /* -1 for none */
 	int kvm_fd;    /* -1: to be opened */
+	int saved_fd;  /* the directory that the VM is saved in; -1: none */
 	bool has_owner;
 	uid_t owner;
 	gid_t group;
@@ -64,7 +65,8 @@ static int set_vmms(void *target, const char *value, struct error *err)
 	int r;
 
 	if ((size_t)snprintf(text, sizeof(text), "%s", value) >= sizeof(text))
-		return error_set(err, EINVAL, "--vmms: give LISTEN_FD[,record=FD][,kvm=FD]");
+		return error_set(err, EINVAL,
+				 "--vmms: give LISTEN_FD[,record=FD][,kvm=FD][,saved=FD]");
 	r = parse_fd("", strsep(&rest, ","), &managed->listen_fd, err);
 	while (!r && rest) {
 		const char *word = strsep(&rest, ",");
@@ -73,8 +75,11 @@ static int set_vmms(void *target, const char *value, struct error *err)
 			r = parse_fd("record=", word + 7, &managed->record_fd, err);
 		else if (!strncmp(word, "kvm=", 4))
 			r = parse_fd("kvm=", word + 4, &managed->kvm_fd, err);
+		else if (!strncmp(word, "saved=", 6))
+			r = parse_fd("saved=", word + 6, &managed->saved_fd, err);
 		else
-			r = error_set(err, EINVAL, "--vmms: \"%.40s\" is not record=FD or kvm=FD",
+			r = error_set(err, EINVAL,
+				      "--vmms: \"%.40s\" is not record=FD, kvm=FD or saved=FD",
 				      word);
 	}
 	return r;
@@ -139,8 +144,8 @@ static int set_pulse(void *target, const char *value, struct error *err)
 }
 
 static const struct option table[] = {
-	{"--vmms", "LISTEN_FD[,record=FD][,kvm=FD]",
-	 "the VM's socket, the record of its end, and /dev/kvm", set_vmms},
+	{"--vmms", "LISTEN_FD[,record=FD][,kvm=FD][,saved=FD]",
+	 "the VM's socket, the record of its end, /dev/kvm, and where it is saved", set_vmms},
 	{"--owner", "UID:GID[:GROUP...]", "whose the VM is, and whose files it may open",
 	 set_owner},
 	{"--worker-uid", "UID", "the user that the worker becomes", set_worker_uid},
@@ -238,6 +243,7 @@ static int live(int argc, char **argv, struct managed *managed)
 		.managed = true,
 		.listen_fd = managed->listen_fd,
 		.kvm_fd = managed->kvm_fd,
+		.saved_directory = managed->saved_fd,
 		.pulse_ms = managed->pulse_ms,
 		.uid = managed->worker_uid,
 		.begun = begun,
@@ -260,6 +266,7 @@ int main(int argc, char **argv)
 	if (!managed)
 		return EXIT_VMM_ERROR;
 	managed->listen_fd = managed->record_fd = managed->kvm_fd = -1;
+	managed->saved_fd = -1;
 	managed->pulse_ms = PULSE_MS;
 	code = live(argc, argv, managed);
 	run_options_clear(&managed->options);

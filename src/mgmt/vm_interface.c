@@ -104,6 +104,7 @@ static const struct varlink_method methods[] = {
 	{"Watch", watch_vm},
 	{"Pause", pause_vm},
 	{"Resume", resume_vm},
+	{"Save", save_vm},
 	{"Counters", REQUEST(PROTOCOL_COUNTERS)},
 	{"Nmi", send_nmi},
 	{"PowerButton", VERB(PROTOCOL_MACHINE, "press-power-button")},

@@ -1,9 +1,11 @@
 #include "mgmt/vm_life.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -14,6 +16,7 @@
 #include "mgmt/hvsock_front.h"
 #include "mgmt/nics.h"
 #include "mgmt/run_config.h"
+#include "mgmt/saved_state.h"
 #include "mgmt/trace_files.h"
 #include "mgmt/vm_files.h"
 #include "mgmt/vm_socket.h"
@@ -28,7 +31,10 @@ struct vm_life {
 	struct remote_disks remotes;
 	struct trace_files traces;
 	struct display display;
-	struct hvsock_front *hvsock; /* NULL for none */
+	bool restored;			/* it goes on from a saved state */
+	int saved_directory;		/* -1 for none */
+	struct saved_state_files saved; /* that it goes on from */
+	struct hvsock_front *hvsock;	/* NULL for none */
 	struct console *console;
 	struct unix_listener listener; /* of our own socket */
 	char *socket_path;
@@ -77,6 +83,31 @@ static int open_socket(struct vm_life *life, struct error *err)
 	return r ? r : vm_socket_listen(name, life->socket_path, &life->listener, err);
 }
 
+/* Where the VM is saved: what the daemon gave, or what the user says. */
+static int open_saved(struct vm_life *life, struct error *err)
+{
+	const char *path = life->options->restore;
+	struct error why;
+	int r;
+
+	if (path) {
+		life->saved_directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (life->saved_directory < 0)
+			return error_set(err, errno,
+					 "--restore %.200s: %s; give the directory that a VM was "
+					 "saved to",
+					 path, strerror(errno));
+	} else {
+		life->saved_directory = life->given->saved_directory;
+		if (life->saved_directory < 0 || !saved_state_exists(life->saved_directory))
+			return 0;
+	}
+	r = saved_state_open(life->saved_directory, &life->saved, &why);
+	if (!r || !path)
+		return r ? error_set(err, -r, "%s", why.text) : 0;
+	return error_set(err, -r, "--restore %.200s: %s", path, why.text);
+}
+
 static int open_all(struct vm_life *life, struct error *err)
 {
 	const struct run_options *options = life->options;
@@ -92,6 +123,8 @@ static int open_all(struct vm_life *life, struct error *err)
 		r = hvsock_front_open(options->hvsock_path, &life->hvsock, err);
 	if (!r)
 		r = display_open(&options->display, &life->display, err);
+	if (!r)
+		r = open_saved(life, err);
 	if (!r) /* last: files are created */
 		r = trace_files_open(options, &life->files, &life->traces, err);
 	if (!r)
@@ -108,6 +141,9 @@ static void close_all(struct vm_life *life)
 	hvsock_front_close(life->hvsock);
 	vm_files_close(&life->files);
 	trace_files_close(&life->traces);
+	saved_state_close(&life->saved);
+	if (life->saved_directory >= 0)
+		close(life->saved_directory);
 	if (life->listener.fd >= 0)
 		unix_listener_close(&life->listener, life->socket_path);
 	free(life->socket_path);
@@ -128,6 +164,8 @@ static int supervise(struct vm_life *life, struct spawned_worker *worker,
 		.listen_fd = given->listen_fd >= 0 ? given->listen_fd : life->listener.fd,
 		.parts = parts,
 		.hotplug = &hotplug,
+		.saved_directory = life->saved_directory,
+		.restored = life->restored,
 		.managed = given->managed,
 		.pulse_ms = given->pulse_ms,
 		.ended = given->ended,
@@ -165,11 +203,13 @@ static int configure(struct vm_life *life, struct spawned_worker *worker, struct
 	if (!r)
 		r = run_config_send(worker->link, life->options, &life->files, &life->nics,
 				    &life->remotes, &life->display, life->console, &life->traces,
-				    err);
+				    &life->saved, err);
 	if (r)
 		return r;
 	vm_files_close(&life->files);
 	trace_files_close(&life->traces);
+	life->restored = life->saved.state >= 0;
+	saved_state_close(&life->saved);
 	nics_close_worker_ends(&life->nics);
 	display_close_worker_ends(&life->display);
 	remote_disks_close_worker_ends(&life->remotes);
@@ -205,6 +245,8 @@ int vm_life_run(const struct run_options *options, const struct vm_life_given *g
 	life->files = VM_FILES_NONE;
 	life->display = (struct display)DISPLAY_INIT;
 	life->listener.fd = -1;
+	life->saved_directory = -1;
+	life->saved = SAVED_STATE_NO_FILES;
 	life->traces = (struct trace_files)TRACE_FILES_NONE;
 	r = run(life, outcome, err);
 	close_all(life);

@@ -11,6 +11,7 @@ struct vm_life_given {
 	bool managed;	       /* by a daemon: no terminal, and nobody at it */
 	int listen_fd;	       /* the VM's socket, which listens; -1: one is made under its name */
 	int kvm_fd;	       /* taken over; -1: /dev/kvm is opened */
+	int saved_directory;   /* where the VM is saved; taken over; -1: where --restore says */
 	unsigned int pulse_ms; /* as supervisor_config has it */
 	const char *uid; /* that the worker takes where it is root's, as digits; NULL: its choice */
 	/* The worker runs, and no file of the VM's has been opened: the time to become its owner.
@@ -21,7 +22,7 @@ struct vm_life_given {
 	void *context;
 };
 
-#define VM_LIFE_ALONE ((struct vm_life_given){.listen_fd = -1, .kvm_fd = -1})
+#define VM_LIFE_ALONE ((struct vm_life_given){.listen_fd = -1, .kvm_fd = -1, .saved_directory = -1})
 
 /*
  * Starts the worker, opens what the VM needs, and looks after it until it has ended; everything is
