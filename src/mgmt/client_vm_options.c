@@ -110,7 +110,7 @@ static int set_start_action(void *target, const char *value, struct error *err)
 
 static int set_stop_action(void *target, const char *value, struct error *err)
 {
-	static const char *const words[] = {"shut-down", "turn-off", NULL};
+	static const char *const words[] = {"shut-down", "turn-off", "save", NULL};
 	int r = find_word(words, "--stop-action", value, err);
 
 	if (!r)
@@ -237,8 +237,8 @@ static const struct option settings_options[] = {
 	{"--notes", "TEXT", "what people should know of it", set_notes},
 	{"--start-action", "nothing|if-ran|always[,delay=SECONDS]",
 	 "when the daemon starts with the host (default: nothing)", set_start_action},
-	{"--stop-action", "shut-down|turn-off", "when the host shuts down (default: shut-down)",
-	 set_stop_action},
+	{"--stop-action", "shut-down|turn-off|save",
+	 "when the host shuts down (default: shut-down)", set_stop_action},
 	{"--on-crash", "restart|stop[,delay=SECONDS][,limit=N]",
 	 "when it crashes (default: stop); after delay, doubled each time; limit times in an hour",
 	 set_on_crash},

@@ -90,7 +90,7 @@ int saved_vm_load(struct vm *vm, const struct saved_files *files, struct error *
 
 	return r ? error_set(err, -r,
 			     "the saved state cannot be taken up: %s; start the VM with what it "
-			     "had, or without the saved state",
+			     "had, or discard the saved state",
 			     why.text)
 		 : 0;
 }

@@ -14,8 +14,15 @@ START_TEST(only_the_tables_steps_are_made)
 		[LIFECYCLE_STARTING] = {[LIFECYCLE_RUNNING] = true,
 					[LIFECYCLE_PAUSED] = true,
 					[LIFECYCLE_STOPPING] = true},
-		[LIFECYCLE_RUNNING] = {[LIFECYCLE_PAUSED] = true, [LIFECYCLE_STOPPING] = true},
-		[LIFECYCLE_PAUSED] = {[LIFECYCLE_RUNNING] = true, [LIFECYCLE_STOPPING] = true},
+		[LIFECYCLE_RUNNING] = {[LIFECYCLE_PAUSED] = true,
+				       [LIFECYCLE_SAVING] = true,
+				       [LIFECYCLE_STOPPING] = true},
+		[LIFECYCLE_PAUSED] = {[LIFECYCLE_RUNNING] = true,
+				      [LIFECYCLE_SAVING] = true,
+				      [LIFECYCLE_STOPPING] = true},
+		[LIFECYCLE_SAVING] = {[LIFECYCLE_RUNNING] = true,
+				      [LIFECYCLE_PAUSED] = true,
+				      [LIFECYCLE_STOPPING] = true},
 		[LIFECYCLE_STOPPING] = {[LIFECYCLE_OFF] = true},
 	};
 

@@ -265,7 +265,7 @@ static const struct {
 	{WITH("'integration':{'kvp':1}"), "integration.kvp"},
 	{WITH("'start_action':{'kind':'if-ran'}"), "start_action.kind"},
 	{WITH("'start_action':'always'"), "start_action"},
-	{WITH("'stop_action':'save'"), "stop_action"},
+	{WITH("'stop_action':'sleep'"), "stop_action"},
 	{WITH("'on_reset':7"), "on_reset"},
 	{WITH("'resources':{'cpu_weight':0}"), "resources.cpu_weight"},
 	{WITH("'resources':{'cpu_cap':10,'cpu_reserve':11}"), "resources.cpu_reserve"},

@@ -325,11 +325,35 @@ static struct change *change_new(struct vm *vm)
 	return change;
 }
 
+/* Whether it is saved, and would not be what goes on from there. */
+static bool is_other_than_saved(const struct vm *vm, const struct settings *settings)
+{
+	struct settings_steps steps;
+	bool differs;
+
+	if (vm->state != VM_SAVED)
+		return false;
+	if (settings_live(vm->settings, settings, &steps, NULL))
+		return true;
+	differs = steps.count || json_array_size(steps.waiting);
+	settings_steps_clear(&steps);
+	return differs;
+}
+
 void change_vm(struct request *request, struct vm *vm, struct settings *settings,
 	       const struct change_kind *kind, const char *name)
 {
-	struct change *change = change_new(vm);
+	struct change *change;
 
+	if (is_other_than_saved(vm, settings)) {
+		settings_free(settings);
+		request_fail_state(request, vm,
+				   "%s: it is saved, and goes on as what it was; start it, or "
+				   "discard its saved state (`bulkhead vm discard`)",
+				   vm_name(vm));
+		return;
+	}
+	change = change_new(vm);
 	if (!change) {
 		settings_free(settings);
 		request_fail(request, "Failed", NULL,
@@ -396,4 +420,13 @@ json_t *change_waiting(const struct vm *vm)
 		json_array_append_new(waiting, json_string(steps.list[i].member));
 	settings_steps_clear(&steps);
 	return waiting;
+}
+
+bool change_waits(const struct vm *vm)
+{
+	json_t *waiting = change_waiting(vm);
+	bool waits = json_array_size(waiting) > 0;
+
+	json_decref(waiting);
+	return waits;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct request;
 struct settings;
@@ -38,3 +39,5 @@ void change_resume(struct vm *vm, const json_t *note);
 
 /* The members that a VM which runs will have only after its next start: a new list. */
 json_t *change_waiting(const struct vm *vm);
+/* Whether there are any: then its next start is of another VM than it is now. */
+bool change_waits(const struct vm *vm);

@@ -50,6 +50,8 @@ static const struct varlink_method methods[] = {
 	METHOD("RestartVM", OPERATE, method_restart, ACTS),
 	METHOD("PauseVM", OPERATE, method_pause, TURN),
 	METHOD("ResumeVM", OPERATE, method_resume, TURN),
+	METHOD("SaveVM", OPERATE, method_save, TURN),
+	METHOD("DiscardVM", OPERATE, method_discard, TURN),
 	METHOD("WaitVM", CONNECT, method_wait),
 	METHOD("ShutDownHost", ADMINISTER, method_shut_down_host, HOST, ACTS),
 	METHOD("OpenConsole", OPERATE, forward_call, ACTS, .may_only_read = true),

@@ -23,6 +23,7 @@
 #include "mgmt/vmms/vm.h"
 #include "mgmt/vmms/vm_paths.h"
 #include "mgmt/vmms/vm_run.h"
+#include "mgmt/vmms/vm_saved.h"
 #include "mgmt/vmms/vmms.h"
 #include "mgmt/worker_spawn.h"
 
@@ -77,6 +78,12 @@ static int open_record(struct launch *launch, struct error *err)
 	return r ? error_set(err, -r, "%.200s cannot be made: %s; %s", path, strerror(-r),
 			     error_remedy(-r, "free some space there"))
 		 : 0;
+}
+
+static int open_saved(struct launch *launch, struct error *err)
+{
+	launch->child.saved_fd = vm_saved_open(launch->vm, err);
+	return launch->child.saved_fd < 0 ? launch->child.saved_fd : 0;
 }
 
 static int open_kvm(struct launch *launch, struct error *err)
@@ -167,6 +174,8 @@ static int prepare(struct launch *launch, struct error *err)
 	if (!r)
 		r = open_record(launch, err);
 	if (!r)
+		r = open_saved(launch, err);
+	if (!r)
 		r = open_gate(launch, err);
 	return r;
 }
@@ -175,7 +184,7 @@ static int prepare(struct launch *launch, struct error *err)
 static void release(struct launch *launch)
 {
 	int fds[] = {launch->child.listen_fd, launch->child.record_fd, launch->child.kvm_fd,
-		     launch->gate[0], launch->gate[1]};
+		     launch->child.saved_fd,  launch->gate[0],	       launch->gate[1]};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		if (fds[i] >= 0)
@@ -276,6 +285,7 @@ int launch_vm(struct vm *vm, struct error *err)
 	launch->child.open_files = vm->vmms->files;
 	launch->listener.fd = launch->gate[0] = launch->gate[1] = -1;
 	launch->child.listen_fd = launch->child.record_fd = launch->child.kvm_fd = -1;
+	launch->child.saved_fd = -1;
 	r = start(launch, err);
 	release(launch);
 	free(launch);

@@ -51,6 +51,7 @@ static void keep_files(const struct launch_child *child)
 	keep(child->listen_fd);
 	keep(child->record_fd);
 	keep(child->kvm_fd);
+	keep(child->saved_fd);
 	for (size_t i = 0; i < PROTOCOL_NICS_MAX; i++) {
 		for (unsigned int j = 0; j < child->files.nics[i].count; j++)
 			keep(child->files.nics[i].fds[j]);
@@ -116,8 +117,8 @@ _Noreturn void launch_child_run(const struct launch_child *child)
 	await_gate(child);
 	setrlimit(RLIMIT_NOFILE, &child->open_files);
 	keep_files(child);
-	snprintf(files, sizeof(files), "%d,record=%d,kvm=%d", child->listen_fd, child->record_fd,
-		 child->kvm_fd);
+	snprintf(files, sizeof(files), "%d,record=%d,kvm=%d,saved=%d", child->listen_fd,
+		 child->record_fd, child->kvm_fd, child->saved_fd);
 	if (child->owner) {
 		write_owner(child->owner, owner, sizeof(owner));
 		words[count++] = "--owner";

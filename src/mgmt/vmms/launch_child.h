@@ -15,6 +15,7 @@ struct launch_child {
 	int listen_fd;
 	int record_fd;
 	int kvm_fd;
+	int saved_fd;		   /* the directory that it is saved in */
 	struct launch_files files; /* of the ports on switches */
 	struct rlimit open_files;
 	int gate_fd; /* a byte to begin with; its end instead ends the child */

@@ -44,6 +44,10 @@ void method_wait(struct request *request, struct vm *vm);
 void method_stop(struct request *request, struct vm *vm);
 void method_restart(struct request *request, struct vm *vm);
 
+/* methods_save.c */
+void method_save(struct request *request, struct vm *vm);
+void method_discard(struct request *request, struct vm *vm);
+
 /* shutdown.c */
 void method_shut_down_host(struct request *request, struct vm *vm);
 

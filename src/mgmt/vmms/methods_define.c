@@ -8,6 +8,7 @@
 #include "mgmt/vmms/settings.h"
 #include "mgmt/vmms/store.h"
 #include "mgmt/vmms/vm.h"
+#include "mgmt/vmms/vm_saved.h"
 #include "mgmt/vmms/vmms.h"
 
 /* What the daemon says itself: who owns the VM, its UUID where none is given, the first revision.
@@ -141,6 +142,7 @@ void method_remove(struct request *request, struct vm *vm)
 		request_fail(request, "Failed", NULL, "%s: %s", vm_name(vm), err.text);
 		return;
 	}
+	vm_saved_remove(vm);
 	vm_event(vm, "removed", NULL);
 	vm_table_remove(&request->vmms->table, vm);
 	vm_abandon(vm, "it was removed");

@@ -15,7 +15,7 @@
 
 #define BIT(state) (1u << (state))
 #define RUNS	   (BIT(VM_RUNNING) | BIT(VM_PAUSED))
-#define IS_OFF	   (BIT(VM_OFF) | BIT(VM_OFF_AFTER_CRASH))
+#define IS_OFF	   (BIT(VM_OFF) | BIT(VM_OFF_AFTER_CRASH) | BIT(VM_SAVED))
 #define NO_MEMORY  "there is not enough memory to wait for it; free some on the host"
 
 static void started(void *context, struct vm *vm, enum await_result result)

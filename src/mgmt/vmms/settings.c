@@ -36,6 +36,13 @@ static enum settings_start start_kind(const char *kind)
 	return !strcmp(kind, "if_ran") ? SETTINGS_START_IF_RAN : SETTINGS_START_NOTHING;
 }
 
+static enum settings_stop stop_kind(const char *kind)
+{
+	if (!strcmp(kind, "turn_off"))
+		return SETTINGS_STOP_TURN_OFF;
+	return !strcmp(kind, "save") ? SETTINGS_STOP_SAVE : SETTINGS_STOP_SHUT_DOWN;
+}
+
 static void read_policy(const json_t *json, struct settings_policy *policy)
 {
 	const json_t *start = json_object_get(json, "start_action");
@@ -44,8 +51,7 @@ static void read_policy(const json_t *json, struct settings_policy *policy)
 	*policy = (struct settings_policy){
 		.start = start_kind(text(start, "kind")),
 		.start_delay = (unsigned int)integer(start, "delay"),
-		.stop = strcmp(text(json, "stop_action"), "turn_off") ? SETTINGS_STOP_SHUT_DOWN
-								      : SETTINGS_STOP_TURN_OFF,
+		.stop = stop_kind(text(json, "stop_action")),
 		.restart_on_crash = json_is_true(json_object_get(crash, "restart")),
 		.crash_delay = (unsigned int)integer(crash, "delay"),
 		.crash_limit = (unsigned int)integer(crash, "limit"),

@@ -95,6 +95,7 @@ enum settings_start {
 enum settings_stop {
 	SETTINGS_STOP_SHUT_DOWN,
 	SETTINGS_STOP_TURN_OFF,
+	SETTINGS_STOP_SAVE,
 };
 
 /* What the daemon does of itself. */

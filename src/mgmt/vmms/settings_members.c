@@ -108,7 +108,7 @@ static const char *const disk_kinds[] = {"disk", "cdrom", "seed", "floppy", NULL
 static const char *const nic_kinds[] = {"switch", "user", "tap", "stream", NULL};
 static const char *const console_kinds[] = {"ring", "none", NULL};
 static const char *const start_kinds[] = {"nothing", "if_ran", "always", NULL};
-static const char *const stop_kinds[] = {"shut_down", "turn_off", NULL};
+static const char *const stop_kinds[] = {"shut_down", "turn_off", "save", NULL};
 static const char *const reset_kinds[] = {"restart", "stop", NULL};
 static const char *const rights[] = {"connect", "operate", "administer", NULL};
 
@@ -276,7 +276,8 @@ const struct schema_member settings_members[] = {
 	{"hvsock", OBJECT(hvsock)},
 	{"integration", OBJECT(integration), .always = true},
 	{"start_action", OBJECT(start_action), .always = true},
-	{"stop_action", CHOICE(stop_kinds, "shut_down or turn_off"), .otherwise = "shut_down"},
+	{"stop_action", CHOICE(stop_kinds, "shut_down, turn_off or save"),
+	 .otherwise = "shut_down"},
 	{"on_crash", OBJECT(on_crash), .always = true},
 	{"on_reset", CHOICE(reset_kinds, "restart or stop"), .otherwise = "restart"},
 	{"resources", OBJECT(resources), .always = true},

@@ -7,6 +7,7 @@
 
 #include "base/varlink.h"
 #include "mgmt/vmms/autostart.h"
+#include "mgmt/vmms/change.h"
 #include "mgmt/vmms/events.h"
 #include "mgmt/vmms/methods.h"
 #include "mgmt/vmms/paths.h"
@@ -15,6 +16,7 @@
 #include "mgmt/vmms/stop.h"
 #include "mgmt/vmms/vm.h"
 #include "mgmt/vmms/vm_run.h"
+#include "mgmt/vmms/vm_saved.h"
 #include "mgmt/vmms/vmms.h"
 
 #define TIMEOUT_S 120
@@ -95,10 +97,10 @@ static void turn_off(struct shutdown *shutdown, struct vm *vm)
 		shutdown->pending--;
 }
 
-static void stop_one(struct shutdown *shutdown, struct vm *vm)
+/* Asks the guest to, if it can hear that. */
+static void shut_down(struct shutdown *shutdown, struct vm *vm)
 {
-	bool ask = settings_policy(vm->settings)->stop == SETTINGS_STOP_SHUT_DOWN &&
-		   vm->state != VM_PAUSED && vm->state != VM_STARTING;
+	bool ask = vm->state != VM_PAUSED && vm->state != VM_STARTING;
 
 	if (!ask) {
 		turn_off(shutdown, vm);
@@ -109,6 +111,39 @@ static void stop_one(struct shutdown *shutdown, struct vm *vm)
 		shutdown->pending--;
 		turn_off(shutdown, vm);
 	}
+}
+
+/* One that cannot be saved shuts down. */
+static void saved(void *context, struct vm *vm, enum save_result result, const char *message)
+{
+	struct shutdown *shutdown = context;
+
+	if (result == SAVE_REFUSED && vm_state_is_live(vm->state)) {
+		vm_event(vm, "not-saved", json_pack("{s:s}", "message", message));
+		shut_down(shutdown, vm);
+	}
+	stopped(shutdown, vm, result == SAVE_REMOVED ? STOP_REMOVED : STOP_OFF, message);
+}
+
+static bool save(struct shutdown *shutdown, struct vm *vm)
+{
+	if (vm->state == VM_STARTING || change_waits(vm))
+		return false;
+	shutdown->pending++;
+	if (!vm_save(vm, saved, shutdown))
+		return true;
+	shutdown->pending--;
+	return false;
+}
+
+static void stop_one(struct shutdown *shutdown, struct vm *vm)
+{
+	enum settings_stop how = settings_policy(vm->settings)->stop;
+
+	if (how == SETTINGS_STOP_TURN_OFF)
+		turn_off(shutdown, vm);
+	else if (how != SETTINGS_STOP_SAVE || !save(shutdown, vm))
+		shut_down(shutdown, vm);
 }
 
 static void stop_next(struct shutdown *shutdown)

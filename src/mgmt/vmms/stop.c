@@ -10,7 +10,7 @@
 #include "mgmt/vmms/vm_link.h"
 #include "mgmt/vmms/vm_run.h"
 
-#define IS_OFF (1u << VM_OFF | 1u << VM_OFF_AFTER_CRASH)
+#define IS_OFF (1u << VM_OFF | 1u << VM_OFF_AFTER_CRASH | 1u << VM_SAVED)
 
 struct stop {
 	struct vm *vm;

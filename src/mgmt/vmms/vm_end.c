@@ -14,6 +14,7 @@
 #include "mgmt/vmms/settings.h"
 #include "mgmt/vmms/vm.h"
 #include "mgmt/vmms/vm_paths.h"
+#include "mgmt/vmms/vm_saved.h"
 #include "mgmt/vmms/vmms.h"
 
 #define UNRECORDED "its supervisor was killed"
@@ -50,6 +51,7 @@ static const char *describe(const char *reason)
 		{PROTOCOL_END_RESET, "the guest reset, which ends this VM"},
 		{PROTOCOL_END_DEBUG_EXIT, "the guest ended the VM"},
 		{PROTOCOL_END_STOPPED, "it was turned off"},
+		{PROTOCOL_END_SAVED, "it was saved"},
 		{PROTOCOL_END_CRASH, "the guest crashed"},
 	};
 
@@ -129,9 +131,12 @@ static void clear_run(const struct vm *vm)
 	rmdir(path);
 }
 
-/* One that never ran did not crash: it could not be started. */
-static enum vm_state state_after(const struct ending *ending)
+/* One that never ran did not crash: it could not be started.  However it ended, what was saved of
+ * it is what it goes on from. */
+static enum vm_state state_after(const struct vm *vm, const struct ending *ending)
 {
+	if (vm_is_saved(vm))
+		return VM_SAVED;
 	return ending->failed && ending->started ? VM_OFF_AFTER_CRASH : VM_OFF;
 }
 
@@ -149,7 +154,7 @@ void vm_ended(struct vm *vm, const char *killed)
 			   json_integer(json_integer_value(json_object_get(ending.record, "code"))),
 			   "message", text_json(ending.sentence), "crash",
 			   text_json(text_of(ending.record, "crash"))));
-	vm_set_state(vm, state_after(&ending), ending.sentence);
+	vm_set_state(vm, state_after(vm, &ending), ending.sentence);
 	json_decref(ending.record);
 	resources_end(vm->vmms->resources, vm_uuid(vm));
 	autostart_ended(vm, ending.failed && (ending.started || vm->by_itself));
@@ -159,10 +164,12 @@ void vm_remember_end(struct vm *vm)
 {
 	struct ending ending = {.record = read_record(vm)};
 
-	if (!ending.record)
+	if (!ending.record) {
+		vm->state = vm_is_saved(vm) ? VM_SAVED : VM_OFF;
 		return;
+	}
 	describe_record(&ending);
-	vm->state = state_after(&ending);
+	vm->state = state_after(vm, &ending);
 	snprintf(vm->reason, sizeof(vm->reason), "%s", ending.sentence);
 	vm->since_us = json_integer_value(json_object_get(ending.record, "time"));
 	json_decref(ending.record);

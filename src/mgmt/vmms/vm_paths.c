@@ -34,3 +34,8 @@ void vm_path_record(const struct vm *vm, char path[VM_PATH_MAX])
 {
 	snprintf(path, VM_PATH_MAX, "%s/records/%s.exit", vm->vmms->state_path, vm_uuid(vm));
 }
+
+void vm_path_saved(const struct vm *vm, char path[VM_PATH_MAX])
+{
+	snprintf(path, VM_PATH_MAX, "%s/saved/%s", vm->vmms->state_path, vm_uuid(vm));
+}

@@ -16,5 +16,6 @@ void vm_path_note(const struct vm *vm, char path[VM_PATH_MAX]);
 void vm_path_worker(const struct vm *vm, char path[VM_PATH_MAX]);
 void vm_path_measure(const struct vm *vm, char path[VM_PATH_MAX]);
 
-/* The record of how it ended, kept with the state. */
+/* Where it is saved, and the record of how it ended, kept with the state. */
+void vm_path_saved(const struct vm *vm, char path[VM_PATH_MAX]);
 void vm_path_record(const struct vm *vm, char path[VM_PATH_MAX]);

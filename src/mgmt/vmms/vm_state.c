@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define BIT(state) (1u << (state))
-#define ENDS	   (BIT(VM_OFF) | BIT(VM_OFF_AFTER_CRASH))
+#define ENDS	   (BIT(VM_OFF) | BIT(VM_OFF_AFTER_CRASH) | BIT(VM_SAVED))
 
 static const struct {
 	const char *name;
@@ -20,7 +20,7 @@ static const struct {
 	/* A guest that does not shut down in time runs on. */
 	[VM_STOPPING] = {"stopping", BIT(VM_RUNNING) | BIT(VM_PAUSED) | ENDS, true},
 	[VM_OFF_AFTER_CRASH] = {"off_after_crash", BIT(VM_STARTING) | BIT(VM_OFF), false},
-	[VM_SAVED] = {"saved", 0, false},
+	[VM_SAVED] = {"saved", BIT(VM_STARTING) | BIT(VM_OFF), false},
 };
 
 const char *vm_state_name(enum vm_state state)

@@ -11,7 +11,7 @@ enum vm_state {
 	VM_PAUSED,
 	VM_STOPPING,
 	VM_OFF_AFTER_CRASH,
-	VM_SAVED, /* reserved: nothing leads there yet */
+	VM_SAVED, /* off, and its next start goes on from where it was */
 	VM_STATE_COUNT,
 };
 
