@@ -39,7 +39,7 @@ static int describe(struct vm_generation1 *g, const struct guid *vm_generation, 
 		.gpa = partition_gpa(g->partition),
 		.vp_count = g->config->cpus,
 		.vm_generation = *vm_generation,
-		.boot_order = words,
+		.boot_order = order ? words : NULL,
 		.boot_count = json_array_size(order),
 		.boot_menu_ms = g->config->boot_menu_ms,
 	};

@@ -126,7 +126,8 @@ START_TEST(boot_order)
 	ck_assert_str_eq((char *)bytes, "/pci@i0cf8/ide@7,1/drive@1/disk@0\n"
 					"/pci@i0cf8/ide@7,1/drive@0/disk@1\n"
 					"/pci@i0cf8/ethernet@a\n"
-					"/pci@i0cf8/isa@7/fdc@03f0/floppy@0");
+					"/pci@i0cf8/isa@7/fdc@03f0/floppy@0\n"
+					"HALT");
 	read_item(FW_CFG_BOOT_MENU, 2);
 	ck_assert_uint_eq(get_le16(bytes), 1);
 	ck_assert_uint_eq(read_file("etc/boot-menu-wait"), 4);

@@ -13,6 +13,7 @@
 #include "vmm/smbios.h"
 
 #define BOOT_TEXT_MAX 1024u
+#define BOOT_NO_MORE  "HALT" /* SeaBIOS, src/boot.c: ends what it tries */
 /* A firmware that finds nothing to boot says so and waits for its user. */
 #define WAIT_FOREVER  UINT32_MAX
 
@@ -38,14 +39,13 @@ static const char *path_of(const char *word)
 	return NULL;
 }
 
-/* Paths, one a line. */
+/* Paths, one a line, and that all else is not tried; "" where the order is the firmware's own. */
 static int format_boot_order(const struct firmware_machine *machine, char text[BOOT_TEXT_MAX],
 			     struct error *err)
 {
 	size_t used = 0;
 
 	text[0] = '\0';
-
 	for (size_t i = 0; i < machine->boot_count; i++) {
 		const char *path = path_of(machine->boot_order[i]);
 
@@ -54,11 +54,13 @@ static int format_boot_order(const struct firmware_machine *machine, char text[B
 					 "\"%.20s\" is nothing to boot from; name floppy, network "
 					 "or ide0:0 to ide1:1",
 					 machine->boot_order[i]);
-		if (used + strlen(path) + 2 > BOOT_TEXT_MAX)
+		if (used + strlen(path) + sizeof("\n" BOOT_NO_MORE) > BOOT_TEXT_MAX)
 			return error_set(err, EINVAL,
 					 "the boot order is too long; name each device once");
-		used += (size_t)sprintf(text + used, "%s%s", i ? "\n" : "", path);
+		used += (size_t)sprintf(text + used, "%s\n", path);
 	}
+	if (machine->boot_order)
+		strcpy(text + used, BOOT_NO_MORE);
 	return 0;
 }
 

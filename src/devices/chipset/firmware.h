@@ -15,8 +15,8 @@ struct firmware_machine {
 	struct guid vm_generation;
 	/*
 	 * What to boot, the first before the next: "floppy", "network", or a unit of the IDE
-	 * controller by channel and place on it, "ide0:0" to "ide1:1".  What is not named comes
-	 * after, as the firmware finds it.
+	 * controller by channel and place on it, "ide0:0" to "ide1:1".  What is not named is
+	 * not tried; NULL: the firmware's own order, of all that there is.
 	 */
 	const char *const *boot_order;
 	size_t boot_count;
