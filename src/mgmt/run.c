@@ -21,7 +21,8 @@ void command_run_text(FILE *stream)
 	fprintf(stream,
 		"Ctrl-] on the console turns the VM off.  SIGINT and SIGTERM do so too.\n"
 		"\nExit codes:\n"
-		"  0        the guest powered off, or was turned off with Ctrl-] or Kill\n"
+		"  0        the guest powered off, was turned off with Ctrl-] or Kill, or was "
+		"saved\n"
 		"  1        Bulkhead failed; one sentence on standard error says why\n"
 		"  2        wrong usage\n"
 		"  3        the guest reset, with --on-reset exit\n"
@@ -32,8 +33,9 @@ void command_run_text(FILE *stream)
 		"\nWith --json the last line on standard output is one object, also when the run "
 		"fails:\n"
 		"  name, exit (the code), reason (power-off, reset, crash, debug-exit, stopped, "
-		"failed or\n"
-		"  usage), message (the sentence on standard error), crash (the guest's reports) "
+		"saved,\n"
+		"  failed or usage), message (the sentence on standard error), crash (the guest's "
+		"reports) "
 		"and\n"
 		"  console_lost (bytes that could not be written)\n");
 }
