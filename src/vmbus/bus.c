@@ -175,6 +175,8 @@ static void bus_work(struct vmbus *bus)
 {
 	int r = 1;
 
+	if (bus->held)
+		return;
 	channel_close_broken(bus);
 	poll_later(bus);
 	fault_release_later(bus);
@@ -199,6 +201,13 @@ static void on_wakeup(void *context, uint32_t events)
 static void on_retry(void *context, uint32_t events)
 {
 	bus_work(context);
+}
+
+void vmbus_hold(struct vmbus *bus, bool held)
+{
+	bus->held = held;
+	if (!held)
+		bus_kick(bus);
 }
 
 static int bus_connect(struct vmbus *bus)

@@ -62,11 +62,19 @@ void vmbus_inspect(struct vmbus *bus, struct state_writer *writer);
 uint32_t vmbus_negotiated_version(const struct vmbus *bus);
 
 /*
- * Finishes what I/O threads have left to the main loop: channels whose rings broke are closed,
- * sub-channels made.  Before the VSPs are saved, so that what they say of their channels is what
- * vmbus_save says.  Main loop; paused, I/O threads quiet.
+ * Finishes what I/O threads have left undone: channels whose rings broke are closed, sub-channels
+ * made, and the guest's rings say all that was put there and taken.  Before the VSPs are saved, so
+ * that what they say of their channels is what vmbus_save says; and before guest memory is, so that
+ * vmbus_save changes nothing there.  Main loop; paused, I/O threads quiet.
  */
 void vmbus_settle(struct vmbus *bus);
+
+/*
+ * While the bus is held, all that the guest has asked for, and all that it is to be told, waits: it
+ * does not touch guest memory, which somebody copies.  After vmbus_settle, with the VSPs quiesced.
+ * Main loop.
+ */
+void vmbus_hold(struct vmbus *bus, bool held);
 
 /*
  * The node "vmbus".  Main loop; paused, I/O threads quiet; save after vmbus_settle.  Restore

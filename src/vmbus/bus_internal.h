@@ -47,6 +47,7 @@ struct vmbus {
 	bool announce_due;   /* some channel may have to be offered or rescinded */
 	bool ring_broken;    /* some channel's ring broke.  Atomic: set on I/O threads */
 	bool poll_due;	     /* some channel is to be polled.  Atomic: set on I/O threads */
+	bool held;	     /* nothing is said to the guest, and nothing it asked for is done */
 
 	struct faults *faults; /* NULL: no fault mode */
 	struct capture *trace; /* NULL: none.  Atomic: read on I/O threads */

@@ -60,15 +60,22 @@ struct rings {
 };
 
 /* On the I/O thread.  The guest's view is ours: nothing is held back over a save. */
-static void capture_rings(void *context)
+static void settle_rings(void *context)
 {
-	struct rings *rings = context;
-	struct channel *channel = rings->channel;
+	struct channel *channel = context;
 
 	if (channel->fault)
 		fault_release(channel, true);
 	channel_flush(channel);
 	channel_give_back(channel);
+}
+
+/* On the I/O thread. */
+static void capture_rings(void *context)
+{
+	struct rings *rings = context;
+	const struct channel *channel = rings->channel;
+
 	rings->target_vp = channel->target_vp;
 	rings->read = channel->incoming.read;
 	rings->write = channel->outgoing.write;
@@ -153,6 +160,12 @@ void vmbus_settle(struct vmbus *bus)
 {
 	channel_close_broken(bus);
 	offer_make_subchannels(bus);
+	for (uint32_t relid = 1; relid < BUS_RELIDS; relid++) {
+		struct channel *channel = bus->channels[relid];
+
+		if (channel && channel->state == CHANNEL_OPEN)
+			io_thread_call(channel->thread, settle_rings, channel);
+	}
 }
 
 void vmbus_save(struct vmbus *bus, struct state_writer *writer)

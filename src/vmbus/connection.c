@@ -178,7 +178,7 @@ static void send_refusal(struct vmbus *bus, const struct guid *endpoint, const s
 void vmbus_connect_refuse(struct vmbus *bus, const struct guid *endpoint,
 			  const struct guid *service)
 {
-	if (bus_has_room(bus, bus->message_vp, bus->sint))
+	if (!bus->held && bus_has_room(bus, bus->message_vp, bus->sint))
 		send_refusal(bus, endpoint, service);
 }
 

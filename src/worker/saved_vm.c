@@ -120,6 +120,7 @@ int saving_new(struct event_loop *loop, struct vm *vm, const struct saved_files 
 		return error_memory(err, "the state");
 	}
 	*saving = (struct saving){.vm = vm, .files = *files, .done = done, .context = context};
+	vm_begin_save(vm);
 	r = event_loop_timer(loop, on_step, saving, &saving->timer);
 	if (!r)
 		r = lay_out(saving);
@@ -139,5 +140,6 @@ void saving_free(struct saving *saving)
 		return;
 	event_source_remove(saving->timer);
 	saved_files_close(&saving->files);
+	vm_end_save(saving->vm);
 	free(saving);
 }

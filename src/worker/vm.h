@@ -106,8 +106,15 @@ struct vm_memory_file {
 unsigned int vm_memory_files(const struct vm *vm, struct vm_memory_file files[VM_MEMORY_FILES_MAX]);
 
 /*
+ * Between the two nothing changes the memory of a VM that is paused, nor makes it go on: what would
+ * be told to the guest waits.  So what is copied of it meanwhile, a piece at a time, is of one
+ * moment.
+ */
+void vm_begin_save(struct vm *vm);
+void vm_end_save(struct vm *vm);
+/*
  * Writes all that makes the VM go on elsewhere but for its memory's contents; -errno of KVM, and
- * the rest by state_finish.  Paused.
+ * the rest by state_finish.  After vm_begin_save.
  */
 int vm_save(struct vm *vm, struct state_writer *writer);
 /*

@@ -89,6 +89,17 @@ unsigned int vm_memory_files(const struct vm *vm, struct vm_memory_file files[VM
 	return 2;
 }
 
+void vm_begin_save(struct vm *vm)
+{
+	vmbus_settle(vm->bus);
+	vmbus_hold(vm->bus, true);
+}
+
+void vm_end_save(struct vm *vm)
+{
+	vmbus_hold(vm->bus, false);
+}
+
 int vm_save(struct vm *vm, struct state_writer *writer)
 {
 	state_begin(writer, "machine", STATE_VERSION);

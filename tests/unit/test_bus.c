@@ -1063,6 +1063,55 @@ START_TEST(answers_after_restore_what_was_asked_before)
 }
 END_TEST
 
+static void hold(void *context)
+{
+	vmbus_settle(vsc_vmbus(vsc));
+	vmbus_hold(vsc_vmbus(vsc), true);
+}
+
+static void let_go(void *context)
+{
+	vmbus_hold(vsc_vmbus(vsc), false);
+}
+
+static void look(void *context)
+{
+	bus_kick(vsc_vmbus(vsc));
+}
+
+/* What was asked, and what there is to be told, waits, and is in what is saved meanwhile: the
+ * memory that is copied with it has no answer yet. */
+START_TEST(says_nothing_while_it_is_held)
+{
+	const struct vmbus_open_channel request = {.header.type = VMBUS_MESSAGE_OPEN_CHANNEL,
+						   .open_id = 9};
+	const struct vmbus_offer_config another = echo_offer(&echo, 1, 0);
+	_Alignas(8) uint8_t message[VMBUS_MESSAGE_MAX];
+	struct vsc_channel channel;
+	struct tree tree;
+
+	vsc_connect(vsc, VMBUS_VERSION(5, 3));
+	open_primary(&channel);
+	vsc_settle(vsc);
+	vsc_main(vsc, hold, NULL);
+	vsc_send(vsc, &request, sizeof(request));
+	vsc_offer_new(vsc, &another);
+	for (unsigned int i = 0; i < 3; i++)
+		vsc_main(vsc, look, NULL);
+	vsc_main(vsc, save, &tree);
+	ck_assert_uint_eq(vsc_poll_message(vsc, 0, VMBUS_SINT, message), 0);
+	ck_assert_ptr_nonnull(memmem(tree.data, tree.size, &request, sizeof(request)));
+	free(tree.data);
+	vsc_main(vsc, let_go, NULL);
+	vsc_wait_message(vsc, VMBUS_MESSAGE_OPEN_RESULT, message);
+	ck_assert_uint_eq(((struct vmbus_open_result *)message)->open_id, 9);
+	vsc_settle(vsc);
+	ck_assert_uint_eq(vsc_offer_count(vsc), 2);
+	check_works(&channel);
+	vsc_channel_close(&channel);
+}
+END_TEST
+
 START_TEST(refuses_state_that_does_not_fit)
 {
 	struct vsc_channel channel;
@@ -1237,6 +1286,7 @@ int main(void)
 	tcase_add_test(tests, serves_after_restore_what_came_before);
 	tcase_add_test(tests, restores_over_spoilt_ring_headers);
 	tcase_add_test(tests, answers_after_restore_what_was_asked_before);
+	tcase_add_test(tests, says_nothing_while_it_is_held);
 	tcase_add_test(tests, refuses_state_that_does_not_fit);
 	tcase_add_test(tests, refuses_two_channels_of_one_index);
 	tcase_add_test(tests, refuses_subchannels_without_their_primary);
