@@ -184,7 +184,8 @@ static int request_pause(void *context, json_t **reply, struct error *err)
 {
 	struct worker *worker = context;
 
-	if (!lifecycle_set(&worker->lifecycle, LIFECYCLE_PAUSED))
+	if (worker->lifecycle.state == LIFECYCLE_SAVING ||
+	    !lifecycle_set(&worker->lifecycle, LIFECYCLE_PAUSED))
 		return error_set(err, EBUSY, "it is %s: only a running VM can be paused",
 				 lifecycle_name(worker->lifecycle.state));
 	vm_pause(worker->vm);
@@ -195,7 +196,9 @@ static int request_resume(void *context, json_t **reply, struct error *err)
 {
 	struct worker *worker = context;
 
-	if (!lifecycle_set(&worker->lifecycle, LIFECYCLE_RUNNING))
+	/* It goes on by itself, unless it ends. */
+	if (worker->lifecycle.state == LIFECYCLE_SAVING ||
+	    !lifecycle_set(&worker->lifecycle, LIFECYCLE_RUNNING))
 		return error_set(err, EBUSY, "it is %s: only a paused VM can be resumed",
 				 lifecycle_name(worker->lifecycle.state));
 	vm_resume(worker->vm);
