@@ -78,6 +78,12 @@ static int step(struct saving *saving)
 	return write_state(saving);
 }
 
+static int cannot_write(int errnum, struct error *err)
+{
+	return error_set(err, errnum, "its state cannot be written: %s; %s", strerror(errnum),
+			 error_remedy(errnum, "free some space there, or choose another place"));
+}
+
 static void on_step(void *context, uint32_t events)
 {
 	struct saving *saving = context;
@@ -87,7 +93,7 @@ static void on_step(void *context, uint32_t events)
 	if (r > 0 && !event_timer_arm(saving->timer, 1, 0))
 		return;
 	if (r)
-		error_host(&err, r < 0 ? -r : EIO, "its state cannot be written");
+		cannot_write(r < 0 ? -r : EIO, &err);
 	saving->done(saving->context, r ? err.text : NULL);
 }
 
@@ -128,7 +134,7 @@ int saving_new(struct event_loop *loop, struct vm *vm, const struct saved_files 
 		r = event_timer_arm(saving->timer, 1, 0);
 	if (r) {
 		saving_free(saving);
-		return error_host(err, -r, "its state cannot be written");
+		return cannot_write(-r, err);
 	}
 	*out = saving;
 	return 0;
