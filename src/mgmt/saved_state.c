@@ -40,21 +40,44 @@ static bool is_empty(int directory)
 	return entries < 3; /* "." and ".." */
 }
 
-int saved_state_make_directory(const char *path, struct error *err)
+/* Its name is to be there as long as what it holds. */
+static int sync_parent(int directory)
 {
-	CLEANUP_CLOSE int fd = -1;
+	CLEANUP_CLOSE int fd = openat(directory, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (mkdir(path, 0700) && errno != EEXIST)
-		return error_set(err, errno, "%.200s cannot be made: %s; choose another place",
-				 path, strerror(errno));
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) ? -errno : 0;
+}
+
+static int open_directory(const char *path, bool made, struct error *err)
+{
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
 	if (fd < 0)
 		return error_set(err, errno, "%.200s: %s; give a directory", path, strerror(errno));
 	if (!is_empty(fd))
 		return error_set(err, ENOTEMPTY,
 				 "%.200s is not empty; give an empty directory, or one to be made",
 				 path);
+	r = made ? sync_parent(fd) : 0;
+	if (r)
+		return error_set(err, -r, "%.200s cannot be kept: %s; choose another place", path,
+				 strerror(-r));
 	return TAKE_FD(fd);
+}
+
+int saved_state_make_directory(const char *path, bool *made, struct error *err)
+{
+	int r;
+
+	*made = !mkdir(path, 0700);
+	if (!*made && errno != EEXIST)
+		return error_set(err, errno, "%.200s cannot be made: %s; choose another place",
+				 path, strerror(errno));
+	r = open_directory(path, *made, err);
+	if (r < 0 && *made)
+		rmdir(path);
+	return r;
 }
 
 bool saved_state_exists(int directory)

@@ -19,8 +19,9 @@ struct saved_state_files {
 
 void saved_state_close(struct saved_state_files *files);
 
-/* Makes the directory, or takes one that is empty: its descriptor, or -errno with a sentence. */
-int saved_state_make_directory(const char *path, struct error *err);
+/* Makes the directory, or takes one that is empty, and says which: its descriptor, or -errno with a
+ * sentence. */
+int saved_state_make_directory(const char *path, bool *made, struct error *err);
 
 /* Whether the directory holds a VM. */
 bool saved_state_exists(int directory);

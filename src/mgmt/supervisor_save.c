@@ -16,7 +16,7 @@ struct save {
 	struct supervisor *supervisor;
 	struct varlink_call *call;
 	int directory;
-	char *made; /* the directory's path, where the caller gave it; NULL: it stays */
+	char *made; /* the directory's path, where it was made for this; NULL: it stays */
 };
 
 static void save_free(struct save *save)
@@ -93,13 +93,15 @@ static int ask_worker(struct save *save, struct error *err)
 static int find_place(struct save *save, const char *directory, struct error *err)
 {
 	int place = save->supervisor->config->saved_directory;
+	bool made = false;
 
 	if (!directory && place < 0)
 		return error_set(err, EINVAL, "it has no place to be saved in; give a DIRECTORY");
-	save->directory = directory ? saved_state_make_directory(directory, err) : dup(place);
+	save->directory =
+		directory ? saved_state_make_directory(directory, &made, err) : dup(place);
 	if (save->directory < 0)
 		return directory ? save->directory : error_memory(err, "one more descriptor");
-	save->made = directory ? strdup(directory) : NULL;
+	save->made = made ? strdup(directory) : NULL;
 	return 0;
 }
 
