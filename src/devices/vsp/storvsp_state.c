@@ -53,6 +53,38 @@ static void save_answers(const struct storvsp_channel *channel, struct state_wri
 	free(data);
 }
 
+static void size_name(unsigned int lun, char name[32])
+{
+	snprintf(name, 32, "disk-bytes-%u", lun);
+}
+
+/* A guest that finds another disk in the place of its own would spoil it. */
+static void save_sizes(const struct storvsp *storvsp, struct state_writer *writer)
+{
+	char name[32];
+
+	for (unsigned int i = 0; i < STORVSP_LUNS_MAX; i++) {
+		if (!(storvsp->lun_mask >> i & 1) || storvsp->luns[i].unit.scsi.drive)
+			continue;
+		size_name(i, name);
+		state_put_u64(writer, name, storvsp->luns[i].unit.scsi.geometry.bytes);
+	}
+}
+
+static int check_sizes(const struct storvsp *storvsp, const struct state_node *node)
+{
+	char name[32];
+	uint64_t bytes;
+
+	for (unsigned int i = 0; i < STORVSP_LUNS_MAX; i++) {
+		size_name(i, name);
+		if (state_get_u64(node, name, &bytes) == 0 &&
+		    bytes != storvsp->luns[i].unit.scsi.geometry.bytes)
+			return -ENXIO;
+	}
+	return 0;
+}
+
 static void save_drives(const struct storvsp *storvsp, struct state_writer *writer)
 {
 	char name[32];
@@ -81,6 +113,7 @@ void storvsp_save(void *device, struct state_writer *writer)
 	/* One that is leaving has its disks again where it comes back. */
 	state_put_u32(writer, "enumeration-due",
 		      storvsp->enumeration_due || storvsp->retirement.begun);
+	save_sizes(storvsp, writer);
 	storvsp_save_limits(storvsp, writer);
 	save_drives(storvsp, writer);
 	for (unsigned int i = 0; i <= storvsp->subchannels_max; i++) {
@@ -167,7 +200,9 @@ int storvsp_restore(void *device, const struct state_node *node)
 	if (phase >= STORVSP_PHASES || version > UINT16_MAX || in_use > 1 || enumeration > 1 ||
 	    luns != storvsp->lun_mask)
 		return -EINVAL;
-	r = restore_drives(storvsp, node);
+	r = check_sizes(storvsp, node);
+	if (r == 0)
+		r = restore_drives(storvsp, node);
 	if (r == 0)
 		r = storvsp_restore_limits(storvsp, node);
 	if (r < 0)
