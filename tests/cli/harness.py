@@ -124,12 +124,12 @@ class Place:
 class Vm:
     """A VM that idles; SIGTERM ends it where its block does."""
 
-    def __init__(self, place, *options, name="vm"):
+    def __init__(self, place, *options, name="vm", boot=None):
         self.place = place
         self.name = name
         self.words = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            [BULKHEAD, "run", "--name", name, "--kernel", payload("idle"), *options],
+            [BULKHEAD, "run", "--name", name, *(boot or ("--kernel", payload("idle"))), *options],
             env=place.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=self.words)
         self.pid = self.process.pid
