@@ -22,14 +22,25 @@ static void pass(struct sparse_copy *copy, uint64_t bytes)
 	copy->left -= bytes;
 }
 
+/* There is no more data; what is left is a hole if it is there. */
+static int check_end(const struct sparse_copy *copy)
+{
+	off_t end = lseek(copy->from, 0, SEEK_END);
+
+	if (end < 0)
+		return -errno;
+	return (uint64_t)end < copy->from_offset + copy->left ? -ENODATA : 0;
+}
+
 /* To the next data, or past the end; 0 where there is none. */
 static int skip_hole(struct sparse_copy *copy)
 {
 	off_t data = lseek(copy->from, (off_t)copy->from_offset, SEEK_DATA);
 	uint64_t hole;
+	int r = data >= 0 ? 0 : errno == ENXIO ? check_end(copy) : -errno;
 
-	if (data < 0 && errno != ENXIO)
-		return -errno;
+	if (r)
+		return r;
 	hole = data < 0 ? copy->left : (uint64_t)data - copy->from_offset;
 	pass(copy, MIN(hole, copy->left));
 	return 0;

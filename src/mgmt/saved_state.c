@@ -85,6 +85,14 @@ bool saved_state_exists(int directory)
 	return faccessat(directory, STATE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* The state first: without it the rest is nothing. */
+static void drop(int directory)
+{
+	unlinkat(directory, STATE, 0);
+	unlinkat(directory, NEW_STATE, 0);
+	unlinkat(directory, MEMORY, 0);
+}
+
 static int create(int directory, const char *name)
 {
 	int fd;
@@ -116,7 +124,7 @@ int saved_state_create(int directory, struct saved_state_files *files, struct er
 	if (!r)
 		return 0;
 	saved_state_close(files);
-	saved_state_remove(directory, NULL);
+	drop(directory);
 	return error_set(err, -r, "its state cannot be written: %s; %s", strerror(-r),
 			 error_remedy(-r, "free some space, or check the directory's mode"));
 }
@@ -131,7 +139,7 @@ int saved_state_keep(int directory, struct error *err)
 		r = -errno;
 	if (!r)
 		return 0;
-	saved_state_remove(directory, NULL);
+	drop(directory);
 	return error_set(err, -r, "its state cannot be kept: %s; %s", strerror(-r),
 			 error_remedy(-r, "look at the disk that it is on"));
 }
@@ -153,21 +161,27 @@ int saved_state_open(int directory, struct saved_state_files *files, struct erro
 			 strerror(errnum));
 }
 
-static int remove_file(int directory, const char *name)
+/* It has its name until nobody can find it any more. */
+static int take_name_away(int directory)
 {
-	return unlinkat(directory, name, 0) && errno != ENOENT ? -errno : 0;
+	int r;
+
+	if (renameat(directory, STATE, directory, NEW_STATE))
+		return errno == ENOENT ? 0 : -errno;
+	if (!fsync(directory))
+		return 0;
+	r = -errno;
+	renameat(directory, NEW_STATE, directory, STATE);
+	return r;
 }
 
 int saved_state_remove(int directory, struct error *err)
 {
-	int r = remove_file(directory, STATE);
+	int r = take_name_away(directory);
 
-	if (!r && fsync(directory))
-		r = -errno;
 	if (r)
 		return error_set(err, -r, "its saved state cannot be removed: %s; %s", strerror(-r),
 				 error_remedy(-r, "look at the disk that it is on"));
-	remove_file(directory, NEW_STATE);
-	remove_file(directory, MEMORY);
+	drop(directory);
 	return 0;
 }
