@@ -433,7 +433,8 @@ int kvm_vcpu_tsc_khz(struct kvm_vcpu *vcpu)
 	return request_number(vcpu->fd, KVM_GET_TSC_KHZ, 0);
 }
 
-int kvm_vcpu_renew_tsc_offset(struct kvm_vcpu *vcpu)
+/* Has to's TSC differ from the host's as from's does, and by so much more. */
+static int copy_tsc_offset(struct kvm_vcpu *from, struct kvm_vcpu *to, uint64_t more)
 {
 	uint64_t offset = 0;
 	struct kvm_device_attr attribute = {
@@ -441,10 +442,29 @@ int kvm_vcpu_renew_tsc_offset(struct kvm_vcpu *vcpu)
 		.attr = KVM_VCPU_TSC_OFFSET,
 		.addr = (uintptr_t)&offset,
 	};
+	int rc = request(from->fd, KVM_GET_DEVICE_ATTR, &attribute);
 
-	if (request(vcpu->fd, KVM_GET_DEVICE_ATTR, &attribute) < 0)
-		return 0;
-	return request(vcpu->fd, KVM_SET_DEVICE_ATTR, &attribute);
+	if (rc < 0)
+		return -ENOTSUP;
+	offset += more;
+	return request(to->fd, KVM_SET_DEVICE_ATTR, &attribute);
+}
+
+int kvm_vcpu_renew_tsc_offset(struct kvm_vcpu *vcpu)
+{
+	int rc = copy_tsc_offset(vcpu, vcpu, 0);
+
+	return rc == -ENOTSUP ? 0 : rc;
+}
+
+int kvm_vcpu_move_tsc(struct kvm_vcpu *vcpu, uint64_t more)
+{
+	return copy_tsc_offset(vcpu, vcpu, more);
+}
+
+int kvm_vcpu_share_tsc(struct kvm_vcpu *from, struct kvm_vcpu *to)
+{
+	return copy_tsc_offset(from, to, 0);
 }
 
 int kvm_vcpu_nmi(struct kvm_vcpu *vcpu)

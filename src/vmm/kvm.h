@@ -105,6 +105,13 @@ int kvm_vcpu_tsc_khz(struct kvm_vcpu *vcpu);
  * where this KVM does not tell the offset (before Linux 5.16), or -errno.
  */
 int kvm_vcpu_renew_tsc_offset(struct kvm_vcpu *vcpu);
+/*
+ * Moves a vCPU's TSC on by so much, which may wrap, and has one count in step with another's: for
+ * a TSC that is written by its MSR KVM takes what it had, if that is not a second apart.  -errno;
+ * -ENOTSUP before Linux 5.16.
+ */
+int kvm_vcpu_move_tsc(struct kvm_vcpu *vcpu, uint64_t more);
+int kvm_vcpu_share_tsc(struct kvm_vcpu *from, struct kvm_vcpu *to);
 int kvm_vcpu_nmi(struct kvm_vcpu *vcpu);
 /* A descriptor with the vCPU's statistics (vmm/kvm_stats.h), the caller's; -ENOTTY or -EINVAL where
  * this KVM keeps none (before Linux 5.14), or -errno. */

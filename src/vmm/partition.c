@@ -16,7 +16,6 @@
 
 #define SHOWN_PAGE_SIZE 4096u
 
-#define MSR_TSC			0x10u
 #define EFER_LMA		(1ull << 10)
 #define LAPIC_HZ		1000000000u /* KVM's counts nanoseconds */
 #define POWER_LEAF		0x80000007u
@@ -58,15 +57,7 @@ static bool on_hv_long_mode(void *context, unsigned int vp_index)
 
 static uint64_t on_hv_guest_tsc(void *context, unsigned int vp_index)
 {
-	struct partition *p = context;
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} tsc = {.head.nmsrs = 1, .entry.index = MSR_TSC};
-
-	if (kvm_vcpu_get_msrs(p->vps[vp_index]->vcpu, &tsc.head) != 1)
-		return 0;
-	return tsc.entry.data;
+	return partition_guest_tsc(context, vp_index);
 }
 
 static const struct hv_events hv_callbacks = {
@@ -501,6 +492,7 @@ void partition_pause(struct partition *partition)
 		vp_kick(p->vps[i]);
 	wait_parked(p);
 	hv_partition_pause(p->hv);
+	partition_note_tscs(p);
 }
 
 void partition_resume(struct partition *partition)
@@ -510,6 +502,7 @@ void partition_resume(struct partition *partition)
 	assert(p->started);
 	if (!partition_paused(p))
 		return;
+	partition_set_tscs(p); /* which reference time is told by */
 	hv_partition_resume(p->hv);
 	pthread_mutex_lock(&p->group.lock);
 	atomic_store(&p->group.closed, false);

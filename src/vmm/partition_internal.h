@@ -44,6 +44,8 @@ struct partition {
 	unsigned int plug_count; /* KVM's slots of the room follow those of the space */
 	bool memory_shown[PARTITION_SHOWN_KINDS]; /* in KVM's slots of PARTITION_SHOWN_SLOT */
 	bool started;
+	bool tscs_noted; /* each VP's tsc is what it had when it came to rest */
+	bool tscs_due;	 /* and is to be had again when it goes on */
 };
 
 /* Behind all that RAM can take. */
@@ -61,6 +63,11 @@ int partition_place_shadow(struct partition *partition);
 /* As at power-on: the firmware is seen.  VPs paused. */
 int partition_reset_shadow(struct partition *partition);
 void partition_free_firmware(struct partition *partition);
+
+/* partition_clock.c; the VPs are out of the guest. */
+uint64_t partition_guest_tsc(struct partition *partition, unsigned int vp_index);
+void partition_note_tscs(struct partition *partition);
+void partition_set_tscs(struct partition *partition);
 
 /* Keeps the state that partition_reset goes back to.  Before the first run. */
 int partition_keep_power_on(struct partition *partition);

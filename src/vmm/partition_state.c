@@ -94,6 +94,7 @@ static int reset_vps(struct partition *p)
 		vp_set_runtime_ns(vp, 0);
 		set_stopped(vp, false);
 	}
+	p->tscs_noted = p->tscs_due = false;
 	return apply_irqchip(p, &p->power_on);
 }
 
@@ -131,6 +132,8 @@ static int save_vp(struct partition *p, unsigned int index, struct state_writer 
 
 	if (rc < 0)
 		return rc;
+	if (p->tscs_noted && vp_state_tsc(state))
+		*vp_state_tsc(state) = vp->tsc;
 	vp_name(index, name);
 	state_begin(writer, name, STATE_VERSION);
 	state_put_u32(writer, "stopped", vp->stopped);
@@ -247,9 +250,12 @@ static int apply(struct partition *p, const struct read_vp *vps, const struct ir
 
 	for (unsigned int i = 0; rc == 0 && i < p->vp_count; i++) {
 		rc = vp_state_apply(vps[i].state, p->vps[i]->vcpu, true);
+		if (vp_state_tsc(vps[i].state))
+			p->vps[i]->tsc = *vp_state_tsc(vps[i].state);
 		vp_set_runtime_ns(p->vps[i], vps[i].runtime_ns);
 		set_stopped(p->vps[i], vps[i].stopped != 0);
 	}
+	p->tscs_noted = p->tscs_due = rc == 0;
 	return rc;
 }
 

@@ -62,6 +62,7 @@ struct vp {
 	uint64_t runtime_base_ns; /* to add to the thread's clock, may wrap */
 
 	struct vp_state *power_on;
+	uint64_t tsc; /* as it came to rest last: partition_clock.c */
 };
 
 /* The signal that takes a VP out of the guest; its handler does nothing. */

@@ -263,6 +263,15 @@ int vp_state_apply(const struct vp_state *state, struct kvm_vcpu *vcpu, bool wit
 	return apply_parts(state, vcpu, after_msrs, ARRAY_LENGTH(after_msrs));
 }
 
+uint64_t *vp_state_tsc(struct vp_state *state)
+{
+	for (uint32_t i = 0; i < state->msrs->nmsrs; i++) {
+		if (state->msrs->entries[i].index == MSR_TSC)
+			return (uint64_t *)&state->msrs->entries[i].data;
+	}
+	return NULL;
+}
+
 /* Registers go into the tree by name, one 64-bit number each. */
 struct named_field {
 	const char *name;

@@ -23,6 +23,9 @@ void vp_state_free(struct vp_state *state);
  */
 int vp_state_apply(const struct vp_state *state, struct kvm_vcpu *vcpu, bool with_tsc);
 
+/* Where it has the TSC; NULL where KVM does not tell it. */
+uint64_t *vp_state_tsc(struct vp_state *state);
+
 /* To the open node, and from it.  Reading starts from a state that was taken on this host and
  * replaces what the node has; -EINVAL, -ENOENT: state is then not to be applied. */
 void vp_state_write(const struct vp_state *state, struct state_writer *writer);

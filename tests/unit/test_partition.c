@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #include "base/checked.h"
 #include "suite.h"
@@ -304,6 +305,57 @@ START_TEST(save_and_restore)
 	tear_down(&b);
 	free(tree);
 	free(again);
+}
+END_TEST
+
+static uint64_t saved_tsc(struct fixture *f)
+{
+	size_t size;
+	void *tree = save(f, &size);
+	uint64_t tsc = saved_register(tree, size, "msr-00000010");
+
+	free(tree);
+	return tsc;
+}
+
+/* However long it takes to write what is saved, and to read it. */
+START_TEST(tsc_stands_still_over_a_save)
+{
+	struct timespec while_writing = {.tv_nsec = 300000000};
+	struct fixture a, b;
+	struct state_node root;
+	uint64_t before, after, began, took;
+	size_t size;
+	void *tree;
+
+	set_up(&a, 2);
+	load(&a, poll_code, sizeof(poll_code), BOOT_PROTECTED_MODE);
+	start(&a);
+	wait_told(&a);
+	partition_pause(a.partition);
+	before = saved_tsc(&a);
+	nanosleep(&while_writing, NULL);
+	tree = save(&a, &size);
+	ck_assert_uint_eq(saved_register(tree, size, "msr-00000010"), before);
+	set_up(&b, 2);
+	load(&b, poll_code, sizeof(poll_code), BOOT_PROTECTED_MODE);
+	ck_assert_int_eq(state_open(tree, size, &root), 0);
+	ck_assert_int_eq(partition_restore(b.partition, &root), 0);
+	ck_assert_uint_eq(saved_tsc(&b), before);
+	nanosleep(&while_writing, NULL);
+	began = __rdtsc();
+	start(&b);
+	wait_told(&b);
+	partition_pause(b.partition);
+	took = __rdtsc() - began;
+	after = saved_tsc(&b);
+	ck_assert_uint_gt(after, before);
+	/* Some KVMs give every guest the host's own, which nobody can set. */
+	if (before < __rdtsc() / 2)
+		ck_assert_uint_le(after - before, took + took / 50);
+	tear_down(&a);
+	tear_down(&b);
+	free(tree);
 }
 END_TEST
 
@@ -631,6 +683,7 @@ int main(void)
 	tcase_add_test(tests, pause_and_resume);
 	tcase_add_test(tests, pausing_completes_reads);
 	tcase_add_test(tests, save_and_restore);
+	tcase_add_test(tests, tsc_stands_still_over_a_save);
 	tcase_add_test(tests, restore_refuses_other_shapes);
 	tcase_add_test(tests, memory_is_plugged_into_a_running_guest);
 	tcase_add_test(tests, triple_fault_and_reset);
