@@ -202,6 +202,7 @@ static int add_rom(struct vga *vga, int fd, struct error *err)
 				 "the VGA's firmware must have from 1 to %u bytes; give SeaBIOS's "
 				 "vgabios-stdvga.bin",
 				 ROM_MAX);
+	vga_rom_adopt(rom, (size_t)size, PCI_VENDOR, PCI_DEVICE);
 	r = vga->env.fw_cfg ? fw_cfg_add_file(vga->env.fw_cfg, ROM_NAME, rom, (size_t)size) : 0;
 	return r ? error_host(err, -r, "cannot pass on the VGA's firmware") : 0;
 }

@@ -38,6 +38,10 @@ struct vga {
 	struct event_source *wake;
 };
 
+/* vga_rom.c: makes an adapter's firmware that of the function with that identity.  False, and it is
+ * as it was, if it is no PCI firmware. */
+bool vga_rom_adopt(uint8_t *rom, size_t size, uint16_t vendor, uint16_t device);
+
 /* vga_screen.c.  Main loop. */
 
 /* -errno. */
