@@ -630,6 +630,11 @@ static void stop(void *context)
 	event_loop_stop(a.env.loop, 0);
 }
 
+static void stop_at_dirt(void *context, const struct video_area *area)
+{
+	stop(context);
+}
+
 START_TEST(watched)
 {
 	set_mode(&text_80x25);
@@ -638,7 +643,10 @@ START_TEST(watched)
 	desktop.screen.on_watched(desktop.screen.context);
 	ck_assert_int_eq(event_loop_run(a.env.loop), 0);
 	ck_assert_uint_eq(desktop.screen.mode.width, 720);
-	desktop.viewer.on_mode = on_mode;
+	/* And again. */
+	desktop.viewer = (struct desktop_viewer){.on_dirt = stop_at_dirt};
+	write_memory(0xb8000, 0x4f41, 2);
+	ck_assert_int_eq(event_loop_run(a.env.loop), 0);
 }
 END_TEST
 

@@ -6,10 +6,12 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "devices/chipset/vga_device.h"
 
-/* While somebody looks. */
+/* While somebody looks; and drawing rests for so many times as long as it took. */
 #define REFRESH_NS 40000000ull
+#define REST	   4u
 #define PIXELS_MAX VGA_VBE_WIDTH_MAX
 
 static_assert(VGA_MEMORY_BYTES == DISPLAY_VRAM_BYTES, "the guest's part of the file");
@@ -145,17 +147,23 @@ static void draw(void *context)
 	vga_screen_draw(context);
 }
 
+/* A large picture on a slow host leaves the loop time for others. */
 static void on_timer(void *context, uint32_t events)
 {
-	vga_screen_draw(context);
+	struct vga *vga = context;
+	uint64_t begin = clock_now_ns(), spent;
+
+	vga_screen_draw(vga);
+	spent = clock_now_ns() - begin;
+	if (vga->env.desktop->watched)
+		event_timer_arm(vga->timer, MAX(REFRESH_NS, spent * REST), 0);
 }
 
 static void on_watched(void *context)
 {
 	struct vga *vga = context;
-	uint64_t period = vga->env.desktop->watched ? REFRESH_NS : 0;
 
-	event_timer_arm(vga->timer, period, period);
+	event_timer_arm(vga->timer, vga->env.desktop->watched ? REFRESH_NS : 0, 0);
 }
 
 /* Where it cannot be shown as memory, each access comes to us. */
