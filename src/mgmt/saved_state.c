@@ -167,7 +167,7 @@ static int take_name_away(int directory)
 	int r;
 
 	if (renameat(directory, STATE, directory, NEW_STATE))
-		return errno == ENOENT ? 0 : -errno;
+		return -errno;
 	if (!fsync(directory))
 		return 0;
 	r = -errno;
@@ -179,9 +179,12 @@ int saved_state_remove(int directory, struct error *err)
 {
 	int r = take_name_away(directory);
 
+	if (r == 0 || r == -ENOENT)
+		drop(directory);
+	if (r == -ENOENT)
+		return error_set(err, -r, "its saved state is gone: another start went on from it");
 	if (r)
 		return error_set(err, -r, "its saved state cannot be removed: %s; %s", strerror(-r),
 				 error_remedy(-r, "look at the disk that it is on"));
-	drop(directory);
 	return 0;
 }

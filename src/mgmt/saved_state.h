@@ -36,6 +36,6 @@ int saved_state_keep(int directory, struct error *err);
 /* Opens them to be read. */
 int saved_state_open(int directory, struct saved_state_files *files, struct error *err);
 
-/* Removes it, finished or not; once 0 is returned, for good.  -errno with a sentence: it is still
- * there. */
+/* Removes it; once 0 is returned, for good.  -errno with a sentence: it is still there, but for
+ * -ENOENT: there was none, and what was not finished is removed. */
 int saved_state_remove(int directory, struct error *err);

@@ -26,6 +26,7 @@ struct supervisor {
 	struct list requests;
 	json_int_t last_id;
 	bool stopping;
+	bool saving;
 	uint64_t asked_ns;  /* when a signal or the key first asked for the end; 0: none did */
 	int signal;	    /* that ended the VM, 0 for none */
 	const char *killed; /* why we killed the worker; NULL if we did not */

@@ -16,11 +16,13 @@ struct save {
 	struct supervisor *supervisor;
 	struct varlink_call *call;
 	int directory;
+	bool begun; /* there are files of ours in it */
 	char *made; /* the directory's path, where it was made for this; NULL: it stays */
 };
 
 static void save_free(struct save *save)
 {
+	save->supervisor->saving = false;
 	if (save->directory >= 0)
 		close(save->directory);
 	free(save->made);
@@ -29,7 +31,8 @@ static void save_free(struct save *save)
 
 static void fail(struct save *save, const char *sentence)
 {
-	saved_state_remove(save->directory, NULL);
+	if (save->begun)
+		saved_state_remove(save->directory, NULL);
 	if (save->made)
 		rmdir(save->made);
 	vm_interface_answer(save->call, NULL, sentence);
@@ -79,6 +82,7 @@ static int ask_worker(struct save *save, struct error *err)
 
 	if (r)
 		return r;
+	save->begun = true;
 	fds[0] = files.state;
 	fds[1] = files.memory;
 	r = supervisor_request(save->supervisor,
@@ -108,6 +112,7 @@ static int find_place(struct save *save, const char *directory, struct error *er
 void save_vm(void *context, struct varlink_call *call, const json_t *parameters)
 {
 	const json_t *directory = json_object_get(parameters, "directory");
+	struct supervisor *supervisor = context;
 	struct save *save;
 	struct error err;
 
@@ -115,12 +120,15 @@ void save_vm(void *context, struct varlink_call *call, const json_t *parameters)
 		varlink_fail_parameter(call, "directory");
 		return;
 	}
-	save = calloc(1, sizeof(*save));
+	save = supervisor->saving ? NULL : calloc(1, sizeof(*save));
 	if (!save) {
-		vm_interface_answer(call, NULL, "out of memory; free some on the host");
+		vm_interface_answer(call, NULL,
+				    supervisor->saving ? "it is being saved already"
+						       : "out of memory; free some on the host");
 		return;
 	}
-	*save = (struct save){.supervisor = context, .call = call, .directory = -1};
+	*save = (struct save){.supervisor = supervisor, .call = call, .directory = -1};
+	supervisor->saving = true;
 	if (find_place(save, json_string_value(directory), &err)) {
 		vm_interface_answer(call, NULL, err.text);
 		save_free(save);
