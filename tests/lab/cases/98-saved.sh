@@ -132,7 +132,7 @@ goes_on_with_memory()
 	round
 	ends_well
 }
-lab_case "saved and restored at work, with memory that moves" goes_on_with_memory
+long=yes lab_case "saved and restored at work, with memory that moves" goes_on_with_memory
 
 shows()
 {
@@ -153,7 +153,7 @@ goes_on_with_more_processors()
 	round
 	ends_well
 }
-lab_case "saved and restored at work, with three processors and a screen" goes_on_with_more_processors
+long=yes lab_case "saved and restored at work, with three processors and a screen" goes_on_with_more_processors
 
 # Of an operating system that knows nothing of Hyper-V.
 
@@ -217,4 +217,4 @@ emulated_goes_on()
 	tail -c +1048577 disk.img >root.img
 	e2fsck -fn root.img
 }
-lab_case "saved and restored at GRUB's menu and in IDE's DMA" emulated_goes_on
+long=yes lab_case "saved and restored at GRUB's menu and in IDE's DMA" emulated_goes_on

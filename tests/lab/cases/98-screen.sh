@@ -106,7 +106,7 @@ leaves_text()
 	wait_for_screen 'Press ESC for boot menu'
 	sort sizes | uniq -c
 }
-lab_case "Generation 1: the screen goes from VGA text to hyperv_fb" leaves_text
+long=yes lab_case "Generation 1: the screen goes from VGA text to hyperv_fb" leaves_text
 
 # Who looks by VNC meanwhile sees each picture.
 leaves_vbe()
@@ -148,7 +148,7 @@ leaves_vbe()
 	"$BULKHEAD" send-key lab enter
 	wait "$vm"
 }
-lab_case "Generation 1: the screen goes from a VBE framebuffer to hyperv_drm" leaves_vbe
+long=yes lab_case "Generation 1: the screen goes from a VBE framebuffer to hyperv_drm" leaves_vbe
 
 stays_emulated()
 {
@@ -171,4 +171,4 @@ stays_emulated()
 	"$BULKHEAD" send-key lab enter
 	wait "$vm"
 }
-lab_case "Generation 1: the screen of a guest that knows nothing of Hyper-V" stays_emulated
+long=yes lab_case "Generation 1: the screen of a guest that knows nothing of Hyper-V" stays_emulated
