@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 
@@ -98,6 +99,48 @@ def seabios_comes_up(place):
         expect("pit" in tree["partition"]["irqchip"], tree["partition"]["irqchip"])
         written = tree["devices"]["firmware_log"]["figures"]
         expect(written["bytes-written"] >= len(said) and not written["bytes-lost"], written)
+
+
+# At 0000:7c00, with the number of the boot disk in DL: reads its second sector by cylinder, head and
+# sector and its third by number, writes the former as its fourth, and prints both.
+SERVICES = bytes([
+    0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0,  # xor ax, ax; mov ds, ax; mov es, ax
+    0xb8, 0x01, 0x02, 0xbb, 0x00, 0x7e,  # read one sector to 0x7e00:
+    0xb9, 0x02, 0x00, 0xb6, 0x00,        # cylinder 0, sector 2, head 0
+    0xcd, 0x13, 0x72, 0x27,              # int 0x13; jc failed
+    0xbe, 0x80, 0x7c, 0xb4, 0x42,        # read as the packet at 0x7c80 says
+    0xcd, 0x13, 0x72, 0x1e,
+    0xbe, 0x90, 0x7c, 0xb8, 0x00, 0x43,  # write as the next one says
+    0xcd, 0x13, 0x72, 0x14,
+    0xb8, 0x03, 0x00, 0xcd, 0x10,        # int 0x10: 80 columns of text
+    0xbe, 0x00, 0x7e, 0xe8, 0x0e, 0x00,  # print what is at 0x7e00,
+    0xbe, 0x00, 0x80, 0xe8, 0x08, 0x00,  # and at 0x8000
+    0xf4, 0xeb, 0xfd,                    # rest
+    0xb0, 0x01, 0xe6, 0xf4, 0xf4,        # failed: debug exit, with 1
+    0xac, 0x84, 0xc0, 0x74, 0x09,        # print: each character up to the 0
+    0xb4, 0x0e, 0xbb, 0x07, 0x00, 0xcd, 0x10, 0xeb, 0xf2,
+    0xc3,
+])
+
+
+def packet(sector, address):
+    """What int 0x13 takes with 0x42 and 0x43: one sector of the disk, and where it is in memory."""
+    return struct.pack("<BBHHHQ", 16, 0, 1, address, 0, sector)
+
+
+@test
+def boot_sectors_use_the_firmware_s_services(place):
+    boot = SERVICES.ljust(0x80, b"\0") + packet(2, 0x8000) + packet(3, 0x7e00)
+    first, second = b"Read by its place, ", b"and by its number."
+    disk = place.file("disk", boot.ljust(510, b"\0") + b"\x55\xaa" + first.ljust(512, b"\0")
+                      + second.ljust(512, b"\0") + bytes(4 << 20))
+    with run_pc(place, "--debug-exit", "--disk", disk):
+        wait_for(lambda: (first + second).decode() in place.run("screenshot", "pc", "--text").stdout,
+                 "what was printed")
+        shown = place.does("screenshot", "pc", "--text")
+        expect("SeaBIOS" not in shown, f"the mode that was set clears the screen: {shown}")
+    with open(disk, "rb") as file:
+        expect(file.read(4 * 512)[3 * 512:].rstrip(b"\0") == first, "what was written")
 
 
 # Stands in for the worker, and keeps what it is told.
