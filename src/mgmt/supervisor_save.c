@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -101,8 +102,8 @@ static int find_place(struct save *save, const char *directory, struct error *er
 
 	if (!directory && place < 0)
 		return error_set(err, EINVAL, "it has no place to be saved in; give a DIRECTORY");
-	save->directory =
-		directory ? saved_state_make_directory(directory, &made, err) : dup(place);
+	save->directory = directory ? saved_state_make_directory(directory, &made, err)
+				    : fcntl(place, F_DUPFD_CLOEXEC, 0);
 	if (save->directory < 0)
 		return directory ? save->directory : error_memory(err, "one more descriptor");
 	save->made = made ? strdup(directory) : NULL;
